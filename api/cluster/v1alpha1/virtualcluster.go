@@ -1,0 +1,208 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// KubernetesVersion is the one Kubernetes version that this build can run as a virtual cluster.
+const KubernetesVersion = "v1.36.3"
+
+// VirtualCluster is a complete Kubernetes control plane that runs as pods of the host cluster and uses its nodes.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=vc,categories=matryoshka
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.kubernetesVersion`
+// +kubebuilder:printcolumn:name="ID",type=string,JSONPath=`.status.id`,priority=1
+// +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.status.endpoint`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 50",message="the name of a virtual cluster must have at most 50 characters"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="the name of a virtual cluster must be a DNS label: lower-case letters, digits and '-', beginning and ending with a letter or digit"
+type VirtualCluster struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +kubebuilder:default={}
+	Spec   VirtualClusterSpec   `json:"spec,omitempty"`
+	Status VirtualClusterStatus `json:"status,omitempty"`
+}
+
+// VirtualClusterList is a list of virtual clusters.
+//
+// +kubebuilder:object:root=true
+type VirtualClusterList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []VirtualCluster `json:"items"`
+}
+
+// VirtualClusterSpec is what the owner of a virtual cluster asks for. Every field has a default.
+//
+// +kubebuilder:validation:XValidation:rule="self.store.type == oldSelf.store.type",message="spec.store.type cannot be changed: the data of one store is not moved into another; create a new virtual cluster"
+// +kubebuilder:validation:XValidation:rule="self.replicas == 1 || !(self.store.type in ['sqlite', 'memory'])",message="spec.replicas above 1 needs a store that several replicas can share; sqlite and memory belong to one replica"
+type VirtualClusterSpec struct {
+	// Replicas of the control plane. The stores sqlite and memory allow exactly one.
+	//
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=5
+	Replicas int32 `json:"replicas,omitempty"`
+
+	// KubernetesVersion of the control plane. Only the version that is built into this release is accepted.
+	//
+	// +kubebuilder:default="v1.36.3"
+	// +kubebuilder:validation:XValidation:rule="self == 'v1.36.3'",message="this release runs virtual clusters of Kubernetes v1.36.3 only; leave spec.kubernetesVersion out or set it to v1.36.3"
+	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
+
+	// Store says where the virtual cluster keeps its objects.
+	//
+	// +kubebuilder:default={}
+	Store Store `json:"store,omitempty"`
+
+	// Resources of the control plane's container. Nil takes small requests and no limits.
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
+
+	// Nodes says which nodes of the host cluster the tenant sees and uses.
+	//
+	// +kubebuilder:default={}
+	Nodes Nodes `json:"nodes,omitempty"`
+
+	// Scheduling says who chooses the node of a pod: the scheduler of the host cluster, or one of the tenant's own.
+	//
+	// +kubebuilder:default=host
+	Scheduling Scheduling `json:"scheduling,omitempty"`
+
+	// PodSecurity is the Pod Security Standard that the host enforces on every pod of the tenant.
+	//
+	// +kubebuilder:default=baseline
+	PodSecurity PodSecurityLevel `json:"podSecurity,omitempty"`
+
+	// Network says what the tenant's pods may reach.
+	//
+	// +kubebuilder:default={}
+	Network Network `json:"network,omitempty"`
+
+	// Paused stops the agent from changing anything of this virtual cluster; what runs keeps running.
+	Paused bool `json:"paused,omitempty"`
+}
+
+// StoreType names a kind of datastore.
+//
+// +kubebuilder:validation:Enum=sqlite;memory
+type StoreType string
+
+// The datastores of this release.
+const (
+	// StoreSQLite keeps the objects in one SQLite file on a persistent volume.
+	StoreSQLite StoreType = "sqlite"
+	// StoreMemory keeps the objects in memory: they are gone when the control plane restarts.
+	StoreMemory StoreType = "memory"
+)
+
+// Store describes the datastore of a virtual cluster.
+type Store struct {
+	// +kubebuilder:default=sqlite
+	Type StoreType `json:"type,omitempty"`
+
+	// Size of the persistent volume, for sqlite.
+	//
+	// +kubebuilder:default="1Gi"
+	Size resource.Quantity `json:"size,omitempty"`
+
+	// StorageClassName of the persistent volume, for sqlite. Nil takes the default class of the host cluster.
+	StorageClassName *string `json:"storageClassName,omitempty"`
+}
+
+// NodesMode says which nodes are mirrored into the tenant.
+//
+// +kubebuilder:validation:Enum=all;used
+type NodesMode string
+
+// The ways of mirroring nodes.
+const (
+	// NodesAll mirrors every node that the selector matches.
+	NodesAll NodesMode = "all"
+	// NodesUsed mirrors a node as long as a pod of the tenant is on it. DaemonSets then see only those nodes.
+	NodesUsed NodesMode = "used"
+)
+
+// Nodes says which nodes of the host cluster the tenant sees and uses.
+type Nodes struct {
+	// +kubebuilder:default=all
+	Mode NodesMode `json:"mode,omitempty"`
+
+	// Selector limits the tenant to nodes with these labels. Empty means every node.
+	Selector map[string]string `json:"selector,omitempty"`
+}
+
+// Scheduling says who chooses the node of a pod.
+//
+// +kubebuilder:validation:Enum=host;tenant
+type Scheduling string
+
+// The ways of scheduling.
+const (
+	SchedulingHost   Scheduling = "host"
+	SchedulingTenant Scheduling = "tenant"
+)
+
+// PodSecurityLevel is a level of the Pod Security Standards.
+//
+// +kubebuilder:validation:Enum=privileged;baseline;restricted
+type PodSecurityLevel string
+
+// The levels of the Pod Security Standards.
+const (
+	PodSecurityPrivileged PodSecurityLevel = "privileged"
+	PodSecurityBaseline   PodSecurityLevel = "baseline"
+	PodSecurityRestricted PodSecurityLevel = "restricted"
+)
+
+// Network says what the tenant's pods may reach.
+type Network struct {
+	// Isolation keeps other tenants, the host's API server, its nodes and the metadata address out of reach. Nil means true.
+	//
+	// +kubebuilder:default=true
+	Isolation *bool `json:"isolation,omitempty"`
+}
+
+// Condition types of a VirtualCluster.
+const (
+	// ConditionReady is true when the tenant's API server answers, its default ServiceAccount exists and the
+	// kubeconfig Secret is written.
+	ConditionReady = "Ready"
+	// ConditionControlPlaneReady is true when the tenant's API server answers on /readyz.
+	ConditionControlPlaneReady = "ControlPlaneReady"
+	// ConditionSynced is true when the sync engine serves this virtual cluster.
+	ConditionSynced = "Synced"
+)
+
+// VirtualClusterStatus is what the agent has observed.
+type VirtualClusterStatus struct {
+	// ObservedGeneration is the generation of the spec that this status belongs to.
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// ID is the fixed-width name of the virtual cluster on its host; host namespaces begin with it. It never changes.
+	ID string `json:"id,omitempty"`
+
+	// KubernetesVersion that runs.
+	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
+
+	// Endpoint is the URL at which the tenant's API server is reached from outside: the front door.
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// ServerName is the TLS server name that a client must send to the front door.
+	ServerName string `json:"serverName,omitempty"`
+
+	// KubeconfigSecret names the Secret, in the namespace of the VirtualCluster, whose key "config" is an
+	// administrator's kubeconfig of the virtual cluster.
+	KubeconfigSecret string `json:"kubeconfigSecret,omitempty"`
+
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}

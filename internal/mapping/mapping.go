@@ -1,0 +1,140 @@
+// Package mapping says how an object of a virtual cluster is found on the host, and back: namespaces are mapped,
+// names never change.
+//
+// It is pure: no client, no state. Its invariants: the namespace mapping is injective over all virtual clusters; the
+// reverse direction is read from labels and never parsed out of a name; a tenant can set none of the labels and
+// annotations below on a host object.
+package mapping
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"fmt"
+	"strings"
+)
+
+// Labels of host objects. Everything the agent makes for a virtual cluster carries LabelID; host caches select on it.
+const (
+	prefix = "matryoshka.dev/"
+
+	// LabelKind is the kind of a namespace: KindSpace, KindMapped or KindControl.
+	LabelKind = prefix + "kind"
+	// LabelID is the ID of the virtual cluster that a host object belongs to.
+	LabelID = prefix + "virtual-cluster-id"
+	// LabelUID is the UID of that VirtualCluster object.
+	LabelUID = prefix + "virtual-cluster-uid"
+	// LabelName is the name of that VirtualCluster object.
+	LabelName = prefix + "virtual-cluster"
+	// LabelNamespace is the namespace of that VirtualCluster object.
+	LabelNamespace = prefix + "virtual-cluster-namespace"
+	// LabelTenantNamespace is the tenant's name of the namespace that a mapped namespace, or an object in it, stands for.
+	LabelTenantNamespace = prefix + "tenant-namespace"
+	// LabelAccount is the account that a namespace belongs to.
+	LabelAccount = prefix + "account"
+
+	// NamespaceLabelPrefix begins the host form of a tenant's namespace label; see HostNamespaceLabel.
+	NamespaceLabelPrefix = "ns.matryoshka.dev/"
+)
+
+// Values of LabelKind.
+const (
+	KindSpace   = "space"
+	KindMapped  = "mapped"
+	KindControl = "control"
+)
+
+// Annotations. Those of host objects tell which tenant object a copy belongs to.
+const (
+	// AnnotationTenantUID is, on a host object, the UID of the tenant object it is the copy of.
+	AnnotationTenantUID = prefix + "tenant-uid"
+	// AnnotationTenantName is, on a host object whose name differs (see HostName), the tenant's name.
+	AnnotationTenantName = prefix + "tenant-name"
+	// AnnotationHostUID is, on a tenant pod, the UID of its host pod. It is the marker that the host pod has existed.
+	AnnotationHostUID = prefix + "host-uid"
+	// AnnotationSubdomain is, on a host pod, the subdomain of the tenant pod; the host pod has none of its own,
+	// since the kubelet would write the host namespace into /etc/hosts.
+	AnnotationSubdomain = prefix + "subdomain"
+	// AnnotationReservedUntil is, on a host Service, the RFC 3339 time at which an unused address reservation may
+	// be collected. It is removed when the sync takes the Service over.
+	AnnotationReservedUntil = prefix + "reserved-until"
+	// LabelMirror marks, with value "true", a tenant object that is a mirror of a cluster-scoped host object.
+	LabelMirror = prefix + "mirror"
+)
+
+// ReservedPrefix begins the host names of objects that the agent makes for itself in mapped namespaces. A tenant
+// object whose name begins with it is refused.
+const ReservedPrefix = "matryoshka-"
+
+// FrontDoorDomain is the domain under which the front door knows virtual clusters: <id>.<FrontDoorDomain>.
+const FrontDoorDomain = "vc.matryoshka.internal"
+
+const idLength = 8
+
+var encoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// NewID returns a random ID of 8 characters, [a-z2-7]. The caller reserves it by creating ControlNamespace(id).
+func NewID() string {
+	var random [5]byte
+	// crypto/rand.Read never returns an error: it ends the process instead.
+	_, _ = rand.Read(random[:])
+	return encoding.EncodeToString(random[:])
+}
+
+// IsID tells whether s has the form of an ID.
+func IsID(s string) bool {
+	if len(s) != idLength {
+		return false
+	}
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz234567") == ""
+}
+
+// ControlNamespace is the host namespace of a virtual cluster's control plane.
+func ControlNamespace(id string) string { return "vcp-" + id }
+
+// ServerName is the TLS server name by which the front door knows a virtual cluster.
+func ServerName(id string) string { return id + "." + FrontDoorDomain }
+
+// maxPlain is the longest host namespace name that is used as it is. A longer one is hashed to exactly 63
+// characters, so that a hashed name never equals a plain one.
+const (
+	maxPlain   = 62
+	hashedSize = 63
+)
+
+// HostNamespace is the mapped namespace that stands for a namespace of the virtual cluster with this ID.
+// The tenant namespace must be a valid namespace name.
+func HostNamespace(id, tenantNamespace string) string {
+	plain := fmt.Sprintf("vc-%s-%s", id, tenantNamespace)
+	if len(plain) <= maxPlain {
+		return plain
+	}
+	sum := sha256.Sum256([]byte(tenantNamespace))
+	digest := encoding.EncodeToString(sum[:])[:32]
+	head := plain[:hashedSize-1-len(digest)]
+	return head + "-" + digest
+}
+
+// hostNames are the objects that the host itself puts into every namespace. Their tenant namesakes have another name
+// on the host.
+var hostNames = map[string]string{
+	"ConfigMap/kube-root-ca.crt": ReservedPrefix + "kube-root-ca.crt",
+}
+
+// HostName is the name on the host of a tenant object: the same name, but for the few that the host makes itself.
+func HostName(kind, tenantName string) string {
+	if name, ok := hostNames[kind+"/"+tenantName]; ok {
+		return name
+	}
+	return tenantName
+}
+
+// IsReserved tells whether a tenant's object name would collide with names that the agent uses itself.
+func IsReserved(tenantName string) bool { return strings.HasPrefix(tenantName, ReservedPrefix) }
+
+// HostNamespaceLabel is the host form of a label key that a tenant put on a namespace: a hash, since a key can have
+// only one '/' and a tenant must never set a label that the host acts on.
+func HostNamespaceLabel(tenantKey string) string {
+	sum := sha256.Sum256([]byte(tenantKey))
+	return NamespaceLabelPrefix + encoding.EncodeToString(sum[:])
+}
