@@ -1,0 +1,99 @@
+# Matryoshka: build, run, test. `make help` lists the targets.
+#
+# Everything is compiled with one set of flags, programs, tests and linters alike: Kubernetes takes ten minutes of
+# compile time, and every other set of flags would take them again.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+export CGO_ENABLED := 0
+export GOFLAGS := -buildvcs=false
+
+VERSION ?= v0.0.0-dev
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null || true)
+TREE_STATE := $(shell [ -z "$$(git status --porcelain 2>/dev/null | head -n 1)" ] && echo clean || echo dirty)
+
+# The version of Kubernetes is that of the libraries; without these flags they would report v0.0.0-master.
+KUBERNETES_VERSION := $(shell sed -n 's/^\tk8s.io\/kubernetes //p' go.mod)
+KUBERNETES_MINOR := $(word 2,$(subst ., ,$(KUBERNETES_VERSION)))
+kube_stamp = -X $(1).gitVersion=$(KUBERNETES_VERSION) -X $(1).gitMajor=1 -X $(1).gitMinor=$(KUBERNETES_MINOR) \
+	-X $(1).gitCommit=$(COMMIT) -X $(1).gitTreeState=$(TREE_STATE)
+MODULE := github.com/matryoshka-dev/matryoshka
+LDFLAGS := -s -w -X $(MODULE)/internal/version.Version=$(VERSION) -X $(MODULE)/internal/version.Commit=$(COMMIT) \
+	$(call kube_stamp,k8s.io/component-base/version) $(call kube_stamp,k8s.io/client-go/pkg/version)
+
+# Where `make up` keeps the embedded host; empty leaves it to matry.
+DATA_DIR ?=
+DATA_DIR_FLAG := $(if $(DATA_DIR),--data-dir $(DATA_DIR))
+
+NODE_PROGRAMS := bin/node
+TOOLS := .build/tools
+GOLANGCI_LINT_VERSION := v2.15.0
+CONTROLLER_GEN_VERSION := v0.21.0
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+CONTROLLER_GEN := $(TOOLS)/controller-gen-$(CONTROLLER_GEN_VERSION)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
+
+.PHONY: build
+build: ## build bin/matry, bin/matryd and the programs of the images
+	@hack/requirements.sh go
+	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+.PHONY: node-programs
+node-programs: ## build containerd, runc and the CNI plugins into bin/node
+	@hack/requirements.sh go root packages
+	hack/node-programs.sh $(NODE_PROGRAMS)
+
+.PHONY: up
+up: node-programs build ## build everything, start the embedded host and show the demo
+	bin/matry up --demo $(DATA_DIR_FLAG)
+
+.PHONY: down
+down: ## stop the embedded host; its data stays (PURGE=1 removes it)
+	bin/matry down $(if $(PURGE),--purge) $(DATA_DIR_FLAG)
+
+.PHONY: test
+test: ## run all tests: unit, integration, end to end
+	@hack/timed.sh unit $(MAKE) test-unit
+	@hack/timed.sh integration $(MAKE) test-integration
+	@hack/timed.sh e2e $(MAKE) test-e2e
+
+.PHONY: test-unit
+test-unit: ## test what needs no API server and no root
+	@hack/requirements.sh go
+	go test -timeout 10m $$(hack/packages.sh unit)
+
+.PHONY: test-integration
+test-integration: ## test against real API servers in the test process
+	@hack/requirements.sh go
+	go test -timeout 20m -p 2 $$(hack/packages.sh integration)
+
+.PHONY: test-e2e
+test-e2e: node-programs build ## test the product on an embedded host of its own
+	go test -timeout 30m -count 1 $(E2E_FLAGS) ./test/e2e/...
+
+.PHONY: bench
+bench: node-programs build ## measure: Go benchmarks, phases of a start, create to usable, memory and CPU at idle
+	go test -run '^$$' -bench . -benchmem $$(hack/packages.sh bench)
+	go test -timeout 30m -count 1 -v -run '^TestFigures$$' ./test/figures
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## run the linters
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: generate
+generate: $(CONTROLLER_GEN) ## write the generated files: deepcopy functions and CRDs
+	hack/generate.sh $(CONTROLLER_GEN) .
+
+.PHONY: verify
+verify: build $(CONTROLLER_GEN) ## check generated files, formatting, go.mod, docs, binaries
+	hack/verify.sh $(CONTROLLER_GEN)
+
+$(GOLANGCI_LINT):
+	hack/tool.sh $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+$(CONTROLLER_GEN):
+	hack/tool.sh $@ sigs.k8s.io/controller-tools/cmd/controller-gen@$(CONTROLLER_GEN_VERSION)
