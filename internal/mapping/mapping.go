@@ -58,6 +58,10 @@ const (
 	// AnnotationReservedUntil is, on a host Service, the RFC 3339 time at which an unused address reservation may
 	// be collected. It is removed when the sync takes the Service over.
 	AnnotationReservedUntil = prefix + "reserved-until"
+	// AnnotationCopiedLabels and AnnotationCopiedAnnotations are, on a host object, the keys that came from the tenant,
+	// joined by commas: what the tenant removes is removed, what the host's own controllers added stays.
+	AnnotationCopiedLabels      = prefix + "copied-labels"
+	AnnotationCopiedAnnotations = prefix + "copied-annotations"
 	// LabelMirror marks, with value "true", a tenant object that is a mirror of a cluster-scoped host object.
 	LabelMirror = prefix + "mirror"
 )
