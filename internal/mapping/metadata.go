@@ -31,10 +31,10 @@ var steering = []string{
 
 // kubeletSources are annotations that make a pod look like one that the kubelet itself made.
 var kubeletSources = map[string]bool{
-	"kubernetes.io/config.source":       true,
-	"kubernetes.io/config.mirror":       true,
-	"kubernetes.io/config.hash":         true,
-	"kubernetes.io/config.seen":         true,
+	"kubernetes.io/config.source": true,
+	"kubernetes.io/config.mirror": true,
+	"kubernetes.io/config.hash":   true,
+	"kubernetes.io/config.seen":   true,
 }
 
 // IsCopiedLabel tells whether a label that a tenant put on an object is copied to the host.
