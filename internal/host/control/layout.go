@@ -1,0 +1,94 @@
+package control
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+)
+
+// maxDataDir leaves room for the longest socket path that the kubelet makes below the data folder: the kernel takes no
+// path of a unix socket of 108 bytes or more.
+const maxDataDir = 64
+
+// runRoot holds one folder per host for sockets, pinned namespaces and the state of containerd.
+const runRoot = "/run/matryoshka"
+
+// Layout says where the things of one host are.
+type Layout struct {
+	// DataDir is the absolute path of the data folder.
+	DataDir string
+	// ID names everything that the host has outside of the data folder. It follows from DataDir.
+	ID string
+}
+
+// NewLayout returns the layout of the host with this data folder. The folder need not exist.
+func NewLayout(dataDir string) (Layout, error) {
+	if dataDir == "" {
+		return Layout{}, fmt.Errorf("no data folder given")
+	}
+	abs, err := filepath.Abs(dataDir)
+	if err != nil {
+		return Layout{}, fmt.Errorf("data folder %q: %w", dataDir, err)
+	}
+	// Two spellings of one folder must give one host.
+	if resolved, err := filepath.EvalSymlinks(abs); err == nil {
+		abs = resolved
+	} else if parent, err := filepath.EvalSymlinks(filepath.Dir(abs)); err == nil {
+		abs = filepath.Join(parent, filepath.Base(abs))
+	}
+	if len(abs) > maxDataDir {
+		return Layout{}, fmt.Errorf("data folder %q: the path has %d characters, the limit is %d (unix sockets below it must stay under 108); choose a shorter one", abs, len(abs), maxDataDir)
+	}
+	sum := sha256.Sum256([]byte(abs))
+	return Layout{DataDir: abs, ID: hex.EncodeToString(sum[:4])}, nil
+}
+
+// Data is a path in the data folder: what survives Stop.
+func (l Layout) Data(elements ...string) string {
+	return filepath.Join(append([]string{l.DataDir}, elements...)...)
+}
+
+// Run is a path in the folder of sockets and other things that end with the host.
+func (l Layout) Run(elements ...string) string {
+	return filepath.Join(append([]string{runRoot, l.ID}, elements...)...)
+}
+
+// Kubeconfig of the administrator, for use from the machine.
+func (l Layout) Kubeconfig() string { return l.Data("kubeconfig") }
+
+// LogFile has the log of the host process and of everything in it.
+func (l Layout) LogFile() string { return l.Data("logs", "host.log") }
+
+// StartLog has what the host process printed before it had a log.
+func (l Layout) StartLog() string { return l.Data("logs", "start.log") }
+
+// LockFile is locked for as long as the host process lives, and holds its process ID.
+func (l Layout) LockFile() string { return l.Data("host.lock") }
+
+// StatusFile is written by the host process; see Status.
+func (l Layout) StatusFile() string { return l.Run("status.json") }
+
+// NetworkNamespace is where the host's network namespace is pinned.
+func (l Layout) NetworkNamespace() string { return l.Run("netns") }
+
+// ContainerdSocket is where containerd listens.
+func (l Layout) ContainerdSocket() string { return l.Run("containerd.sock") }
+
+// CgroupRoot is the cgroup of all pods, in every hierarchy of the machine.
+func (l Layout) CgroupRoot() string { return "/matryoshka-" + l.ID }
+
+// NetworkName is the name of the pod network; CNI keeps files by it.
+func (l Layout) NetworkName() string { return "matryoshka-" + l.ID }
+
+// EgressTable is the nftables table in the machine's own namespace; there is one only with egress by NAT.
+func (l Layout) EgressTable() string { return "matryoshka-" + l.ID }
+
+// EgressLink is the machine's end of the link into the host's namespace; there is one only with egress by NAT.
+func (l Layout) EgressLink() string { return "mk" + l.ID }
+
+// processMark is in the environment of every process that the host starts, by which Stop knows them.
+func (l Layout) processMark() string { return ProcessMark + "=" + l.ID }
+
+// ProcessMark is the environment variable that holds the ID of the host that a process belongs to.
+const ProcessMark = "MATRYOSHKA_HOST"

@@ -1,0 +1,167 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// How long the steps of a stop may take before the next harder one.
+const (
+	hostGrace    = 20 * time.Second
+	podGrace     = 2 * time.Second
+	killDeadline = 10 * time.Second
+)
+
+// Stop ends a host and removes what it made outside of its data folder: processes, mounts, the network namespace with
+// its links, cgroups. With purge the data folder goes too. It works as well on what a killed host has left, and on
+// nothing at all.
+func Stop(ctx context.Context, dataDir string, purge bool) error {
+	if os.Geteuid() != 0 {
+		return errors.New("stopping a host needs root; run the command with sudo")
+	}
+	layout, err := NewLayout(dataDir)
+	if err != nil {
+		return err
+	}
+	if err := stopHostProcess(ctx, layout); err != nil {
+		return err
+	}
+	if err := Clean(ctx, layout); err != nil {
+		return err
+	}
+	if !purge {
+		return nil
+	}
+	return purgeData(layout)
+}
+
+// stopHostProcess asks the process that holds the lock to end, and kills it when it does not.
+func stopHostProcess(ctx context.Context, layout Layout) error {
+	pid, err := layout.holder()
+	if err != nil || pid == 0 {
+		return err
+	}
+	for _, step := range []struct {
+		signal unix.Signal
+		grace  time.Duration
+	}{{unix.SIGTERM, hostGrace}, {unix.SIGKILL, killDeadline}} {
+		if err := unix.Kill(pid, step.signal); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("stop the host process %d: %w", pid, err)
+		}
+		gone, err := waitFor(ctx, step.grace, func() (bool, error) {
+			holder, err := layout.holder()
+			return holder != pid, err
+		})
+		if err != nil {
+			return fmt.Errorf("wait for the end of the host process %d: %w", pid, err)
+		}
+		if gone {
+			return nil
+		}
+	}
+	return fmt.Errorf("the host process %d does not end", pid)
+}
+
+// Clean removes what a host that does not run any more has left outside of its data folder. The host process calls it
+// too, when it finds the remains of a machine that was switched off.
+func Clean(ctx context.Context, layout Layout) error {
+	if err := endProcesses(ctx, layout); err != nil {
+		return err
+	}
+	return errors.Join(
+		unmountBelow(layout.Run(), layout.DataDir),
+		removeCgroups(layout),
+		removeEgress(ctx, layout),
+		removeLeftFiles(layout),
+		os.RemoveAll(layout.Run()),
+	)
+}
+
+// removeEgress removes the firewall table of egress by NAT. Its link goes with the network namespace, but the kernel
+// frees that one some time later, so the link is removed here too.
+func removeEgress(ctx context.Context, layout Layout) error {
+	if _, err := os.Stat(layout.Run("egress")); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	script := fmt.Sprintf("add table ip %[1]s\ndelete table ip %[1]s\n", layout.EgressTable())
+	command := exec.CommandContext(ctx, "nft", "-f", "-")
+	command.Stdin = strings.NewReader(script)
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("delete the firewall table %s: %w: %s", layout.EgressTable(), err, strings.TrimSpace(string(output)))
+	}
+	return nil
+}
+
+// removeLeftFiles removes what containerd, CNI and the kubelet keep at fixed places and have not removed themselves.
+func removeLeftFiles(layout Layout) error {
+	results, err := filepath.Glob("/var/lib/cni/results/" + layout.NetworkName() + "-*")
+	if err != nil {
+		return fmt.Errorf("list the results of CNI: %w", err)
+	}
+	links, err := filepath.Glob("/var/log/containers/*.log")
+	if err != nil {
+		return fmt.Errorf("list the links to container logs: %w", err)
+	}
+	var errs []error
+	for _, link := range links {
+		target, err := os.Readlink(link)
+		if err == nil && strings.HasPrefix(target, layout.DataDir+"/") {
+			results = append(results, link)
+		}
+	}
+	for _, file := range results {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("remove %s: %w", file, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// purgeData removes the data folder, if it is one.
+func purgeData(layout Layout) error {
+	if _, err := os.Stat(layout.DataDir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if _, err := os.Stat(layout.LockFile()); err != nil {
+		return fmt.Errorf("remove the data folder %s: it is not the data folder of a host (it has no %s): %w", layout.DataDir, filepath.Base(layout.LockFile()), err)
+	}
+	mounts, err := mountsBelow(layout.DataDir)
+	if err != nil {
+		return err
+	}
+	if len(mounts) > 0 {
+		// Removing through a mount would remove what is mounted.
+		return fmt.Errorf("remove the data folder %s: %s is still mounted", layout.DataDir, mounts[0])
+	}
+	if err := os.RemoveAll(layout.DataDir); err != nil {
+		return fmt.Errorf("remove the data folder: %w", err)
+	}
+	return nil
+}
+
+// waitFor asks until the answer is yes, the time is over (false) or ctx ends.
+func waitFor(ctx context.Context, atMost time.Duration, done func() (bool, error)) (bool, error) {
+	deadline := time.Now().Add(atMost)
+	for {
+		if ok, err := done(); ok || err != nil {
+			return ok, err
+		}
+		if time.Now().After(deadline) {
+			return false, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
