@@ -1,0 +1,189 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
+)
+
+// FieldManager is the name under which the agent writes.
+const FieldManager = "matryoshka-agent"
+
+// callTimeout bounds every single call to an API server.
+const callTimeout = 5 * time.Second
+
+// Options of an Engine. The zero value of each field has a good default, but for Namespaces.
+type Options struct {
+	// Namespaces makes mapped namespaces. Required.
+	Namespaces NamespaceEnsurer
+	// Workers is the number of keys that are worked on at once. 0 means 64; the work is waiting for API servers.
+	Workers int
+	// WorkersPerTenant is the share of one tenant. 0 means 16.
+	WorkersPerTenant int
+	// Logger; nil means slog.Default().
+	Logger *slog.Logger
+	// Registerer of the metrics; nil means none are kept.
+	Registerer prometheus.Registerer
+}
+
+// Engine keeps all tenants of a registry in step. Make one with New and run it once.
+type Engine struct {
+	registry *tenants.Registry
+	kinds    []Kind
+	kindByID map[string]int
+	options  Options
+	log      *slog.Logger
+	metrics  *metrics
+	queue    *queue
+	spaces   *spaces
+
+	hostCache  cache.Cache
+	hostClient client.Client
+
+	mu      sync.RWMutex
+	running map[types.UID]*tenantRun // protected by mu
+}
+
+// New makes an engine of these kinds. hostConfig reaches the host's API server as the agent.
+func New(hostConfig *rest.Config, registry *tenants.Registry, kinds []Kind, options Options) (*Engine, error) {
+	options = complete(options)
+	e := &Engine{
+		registry: registry, kinds: kinds, options: options, log: options.Logger, spaces: newSpaces(),
+		kindByID: map[string]int{}, running: map[types.UID]*tenantRun{},
+	}
+	for index, kind := range kinds {
+		if _, ok := e.kindByID[kind.Name]; ok {
+			return nil, fmt.Errorf("two kinds have the name %q", kind.Name)
+		}
+		e.kindByID[kind.Name] = index
+	}
+	e.queue = newQueue(options.WorkersPerTenant, func(kind int) Lane { return kinds[kind].Lane })
+	var err error
+	if e.metrics, err = newMetrics(options.Registerer, e.depth, e.tenantCount); err != nil {
+		return nil, fmt.Errorf("register the metrics of the sync: %w", err)
+	}
+	if e.hostClient, err = newHostClient(hostConfig); err != nil {
+		return nil, fmt.Errorf("make the client of the host: %w", err)
+	}
+	if e.hostCache, err = newHostCache(hostConfig, kinds); err != nil {
+		return nil, fmt.Errorf("make the cache of the host: %w", err)
+	}
+	return e, nil
+}
+
+func complete(options Options) Options {
+	if options.Workers == 0 {
+		options.Workers = 64
+	}
+	if options.WorkersPerTenant == 0 {
+		options.WorkersPerTenant = 16
+	}
+	if options.Logger == nil {
+		options.Logger = slog.Default()
+	}
+	if options.Registerer == nil {
+		options.Registerer = prometheus.NewRegistry()
+	}
+	return options
+}
+
+// newHostClient makes a client that has no rate limit of its own (the host's priority and fairness decides) and
+// refuses fields that the host does not know: an older host would drop them in silence and run something weaker.
+func newHostClient(config *rest.Config) (client.Client, error) {
+	config = rest.CopyConfig(config)
+	config.QPS, config.Timeout = -1, callTimeout
+	direct, err := client.New(config, client.Options{Scheme: Scheme, Mapper: NewMapper()})
+	if err != nil {
+		return nil, err
+	}
+	return client.WithFieldOwner(client.WithFieldValidation(direct, metav1.FieldValidationStrict), FieldManager), nil
+}
+
+// HostClient is the engine's client of the host.
+func (e *Engine) HostClient() client.Client { return e.hostClient }
+
+// HostCache is the engine's cache of the host; it holds the types that the kinds' triggers name.
+func (e *Engine) HostCache() cache.Cache { return e.hostCache }
+
+// Synced tells whether a tenant is served: its objects are known and its keys are worked on.
+func (e *Engine) Synced(uid types.UID) bool {
+	run, ok := e.tenantRun(uid)
+	return ok && run.synced.Load()
+}
+
+// Run serves the tenants of the registry until the context ends. It returns after everything that it started has stopped.
+func (e *Engine) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if err := e.watchHost(ctx); err != nil {
+		return fmt.Errorf("watch the host: %w", err)
+	}
+	var group sync.WaitGroup
+	cacheFailed := make(chan error, 1)
+	group.Go(func() { cacheFailed <- e.hostCache.Start(ctx) })
+	defer group.Wait()
+	defer stop()
+	if !e.hostCache.WaitForCacheSync(ctx) {
+		stop()
+		return fmt.Errorf("fill the cache of the host: %w", firstError(<-cacheFailed, context.Cause(ctx)))
+	}
+	for range e.options.Workers {
+		group.Go(func() { e.worker(ctx) })
+	}
+	defer e.queue.close()
+	defer e.stopAll()
+	return e.follow(ctx, cacheFailed)
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow takes tenants up and lets them go as the registry changes.
+func (e *Engine) follow(ctx context.Context, cacheFailed <-chan error) error {
+	changes := e.registry.Changes()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-cacheFailed:
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("watch the host: %w", err)
+		case <-changes:
+			e.matchRegistry(ctx)
+		}
+	}
+}
+
+func (e *Engine) depth() float64 { return float64(e.queue.depth()) }
+
+func (e *Engine) tenantCount() float64 {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return float64(len(e.running))
+}
+
+func (e *Engine) tenantRun(uid types.UID) (*tenantRun, bool) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	run, ok := e.running[uid]
+	return run, ok
+}

@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+)
+
+// newHostCache makes the one cache of host objects for all tenants. It sees only objects that carry a virtual
+// cluster's ID, but for the types that a trigger wants unfiltered.
+func newHostCache(config *rest.Config, kinds []Kind) (cache.Cache, error) {
+	ours, err := labels.NewRequirement(mapping.LabelID, selection.Exists, nil)
+	if err != nil {
+		return nil, err
+	}
+	byObject := map[client.Object]cache.ByObject{}
+	unfiltered := map[string]bool{}
+	for _, kind := range kinds {
+		for _, trigger := range kind.Triggers {
+			if trigger.Side != Host {
+				continue
+			}
+			name := watchedType(trigger.Object)
+			if before, ok := unfiltered[name]; ok {
+				if before != trigger.Unfiltered {
+					return nil, fmt.Errorf("kind %q: host objects of type %s are watched both filtered and unfiltered", kind.Name, name)
+				}
+				continue
+			}
+			unfiltered[name] = trigger.Unfiltered
+			if trigger.Unfiltered {
+				byObject[trigger.Object] = cache.ByObject{Label: labels.Everything()}
+			}
+		}
+	}
+	config = rest.CopyConfig(config)
+	config.QPS, config.Timeout = -1, 0 // a watch is one long call
+	return cache.New(config, cache.Options{
+		Scheme: Scheme, Mapper: NewMapper(), ByObject: byObject, DefaultLabelSelector: labels.NewSelector().Add(*ours),
+		DefaultTransform: cache.TransformStripManagedFields(), ReaderFailOnMissingInformer: true,
+	})
+}
+
+func watchedType(object client.Object) string {
+	return fmt.Sprintf("%s as %s", gvkOf(object), reflect.TypeOf(object))
+}
+
+// watchHost adds the handlers of all kinds to the cache of the host, before it starts.
+func (e *Engine) watchHost(ctx context.Context) error {
+	informer, err := e.hostCache.GetInformer(ctx, &corev1.Namespace{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return err
+	}
+	if _, err := informer.AddEventHandler(e.spaces.handler()); err != nil {
+		return err
+	}
+	for index, kind := range e.kinds {
+		if err := addIndexes(ctx, e.hostCache, kind, Host); err != nil {
+			return err
+		}
+		for _, trigger := range kind.Triggers {
+			if trigger.Side != Host {
+				continue
+			}
+			handle := func(object client.Object) { e.hostChanged(index, trigger, object) }
+			if err := addHandler(ctx, e.hostCache, trigger, handle); err != nil {
+				return fmt.Errorf("kind %q: %w", kind.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func addIndexes(ctx context.Context, into cache.Cache, kind Kind, side Side) error {
+	for _, index := range kind.Indexes {
+		if index.Side != side {
+			continue
+		}
+		if err := into.IndexField(ctx, index.Object, index.Field, index.Values); err != nil {
+			return fmt.Errorf("kind %q: index %q: %w", kind.Name, index.Field, err)
+		}
+	}
+	return nil
+}
+
+func addHandler(ctx context.Context, from cache.Cache, trigger Trigger, handle func(client.Object)) error {
+	informer, err := from.GetInformer(ctx, trigger.Object, cache.BlockUntilSynced(false))
+	if err != nil {
+		return err
+	}
+	_, err = informer.AddEventHandler(handlerFuncs(trigger, handle))
+	return err
+}
+
+// handlerFuncs looks at the old and the new object of an update: a reference that was removed concerns what it named.
+func handlerFuncs(trigger Trigger, handle func(client.Object)) toolscache.ResourceEventHandler {
+	one := func(object any) {
+		if unknown, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+			object = unknown.Obj
+		}
+		if typed, ok := object.(client.Object); ok {
+			handle(typed)
+		}
+	}
+	return toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    one,
+		DeleteFunc: one,
+		UpdateFunc: func(before, after any) {
+			old, isOld := before.(client.Object)
+			new, isNew := after.(client.Object)
+			if isOld && isNew && trigger.Ignore != nil && trigger.Ignore(old, new) {
+				return
+			}
+			if trigger.Keys != nil {
+				one(before)
+			}
+			one(after)
+		},
+	}
+}
+
+// hostChanged queues the keys that a host object concerns.
+func (e *Engine) hostChanged(kind int, trigger Trigger, hostObject client.Object) {
+	for _, run := range e.concerned(hostObject) {
+		e.enqueueFrom(run, kind, trigger, hostObject)
+	}
+}
+
+// concerned are the tenants that a host object may concern: see Trigger.Keys.
+func (e *Engine) concerned(hostObject client.Object) []*tenantRun {
+	if uid := hostObject.GetLabels()[mapping.LabelUID]; uid != "" {
+		return e.runsWhere(func(run *tenantRun) bool { return run.uid == types.UID(uid) })
+	}
+	if namespace := hostObject.GetNamespace(); namespace != "" {
+		mapped, ok := e.spaces.lookup(namespace)
+		if !ok {
+			return nil
+		}
+		return e.runsWhere(func(run *tenantRun) bool { return run.tenant.Load().ID == mapped.tenantID })
+	}
+	return e.runsWhere(func(*tenantRun) bool { return true })
+}
+
+func (e *Engine) runsWhere(want func(*tenantRun) bool) []*tenantRun {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	var runs []*tenantRun
+	for _, run := range e.running {
+		if want(run) {
+			runs = append(runs, run)
+		}
+	}
+	return runs
+}
+
+func (e *Engine) enqueueFrom(run *tenantRun, kind int, trigger Trigger, object client.Object) {
+	scope := run.scope()
+	if trigger.Keys != nil {
+		for _, key := range trigger.Keys(scope, object) {
+			e.queue.add(run.uid, work{kind: kind, key: key})
+		}
+		return
+	}
+	if trigger.Side == Virtual {
+		e.queue.add(run.uid, work{kind: kind, key: KeyOf(object)})
+		return
+	}
+	if key, ok := scope.TenantKey(object); ok {
+		e.queue.add(run.uid, work{kind: kind, key: key})
+	}
+}

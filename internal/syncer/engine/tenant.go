@@ -1,0 +1,218 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
+)
+
+// tenantRun is a tenant that is served. Its goroutine owns the caches; matchRegistry owns it.
+type tenantRun struct {
+	engine *Engine
+	uid    types.UID
+	tenant atomic.Pointer[tenants.Tenant]
+	synced atomic.Bool
+
+	cache       cache.Cache
+	client      client.Client
+	recorder    record.EventRecorder
+	broadcaster record.EventBroadcaster
+
+	// serving ends when the tenant is let go; work on its keys must then end, wherever it comes from.
+	serving context.Context
+	stop    context.CancelFunc
+	group   sync.WaitGroup
+}
+
+// matchRegistry starts, updates and stops tenants so that those run that the registry says.
+func (e *Engine) matchRegistry(ctx context.Context) {
+	wanted := map[types.UID]tenants.Tenant{}
+	for _, tenant := range e.registry.List() {
+		if !tenant.Terminating && !tenant.Spec.Paused && tenant.VirtualConfig != nil {
+			wanted[tenant.UID] = tenant
+		}
+	}
+	for _, run := range e.runsWhere(func(*tenantRun) bool { return true }) {
+		tenant, ok := wanted[run.uid]
+		if !ok || !sameAccess(run.tenant.Load().VirtualConfig, tenant.VirtualConfig) {
+			e.stopRun(run)
+			continue
+		}
+		delete(wanted, run.uid)
+		run.update(ctx, tenant)
+	}
+	for _, tenant := range wanted {
+		// A tenant that has never answered is not asked: its caches would only repeat failing requests.
+		if !tenant.Ready {
+			continue
+		}
+		if err := e.startRun(ctx, tenant); err != nil {
+			e.log.Error("Cannot serve virtual cluster", "vcluster", tenant.Namespace+"/"+tenant.Name, "error", err)
+		}
+	}
+}
+
+// sameAccess tells whether two configurations reach the same server with the same credentials.
+func sameAccess(a, b *rest.Config) bool {
+	return a.Host == b.Host && a.BearerToken == b.BearerToken && a.ServerName == b.ServerName &&
+		reflect.DeepEqual(a.TLSClientConfig, b.TLSClientConfig)
+}
+
+func (e *Engine) stopAll() {
+	for _, run := range e.runsWhere(func(*tenantRun) bool { return true }) {
+		e.stopRun(run)
+	}
+}
+
+func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
+	run := &tenantRun{engine: e, uid: tenant.UID}
+	run.tenant.Store(&tenant)
+	if err := run.connect(tenant.VirtualConfig); err != nil {
+		return err
+	}
+	ctx, run.stop = context.WithCancel(ctx)
+	run.serving = ctx
+	e.queue.open(run.uid)
+	if err := run.watch(ctx); err != nil {
+		run.stop()
+		e.queue.drop(run.uid)
+		run.broadcaster.Shutdown()
+		return err
+	}
+	e.mu.Lock()
+	e.running[run.uid] = run
+	e.mu.Unlock()
+	run.group.Go(func() {
+		if err := run.cache.Start(ctx); err != nil && ctx.Err() == nil {
+			e.log.Error("Virtual cluster's cache ended", "vcluster", tenant.Namespace+"/"+tenant.Name, "error", err)
+		}
+	})
+	run.group.Go(func() { run.begin(ctx) })
+	return nil
+}
+
+// stopRun ends a tenant: no more keys, then no more caches, then kinds forget it.
+func (e *Engine) stopRun(run *tenantRun) {
+	e.mu.Lock()
+	delete(e.running, run.uid)
+	e.mu.Unlock()
+	run.stop()
+	e.queue.drop(run.uid)
+	run.group.Wait()
+	run.broadcaster.Shutdown()
+	for _, kind := range e.kinds {
+		if kind.Stopped != nil {
+			kind.Stopped(run.uid)
+		}
+	}
+}
+
+// connect makes the tenant's clients and cache. They share one connection.
+func (r *tenantRun) connect(config *rest.Config) error {
+	config = rest.CopyConfig(config)
+	config.QPS, config.Timeout = -1, 0
+	var err error
+	r.cache, err = cache.New(config, cache.Options{
+		Scheme: Scheme, Mapper: NewMapper(), DefaultTransform: cache.TransformStripManagedFields(), ReaderFailOnMissingInformer: true,
+	})
+	if err != nil {
+		return fmt.Errorf("make the cache: %w", err)
+	}
+	config = rest.CopyConfig(config)
+	config.Timeout = callTimeout
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return &breaker{
+			next:  next,
+			block: func(pause time.Duration) { r.engine.queue.block(r.uid, pause) },
+			clear: func() { r.engine.queue.recover(r.uid) },
+		}
+	})
+	direct, err := client.New(config, client.Options{Scheme: Scheme, Mapper: NewMapper()})
+	if err != nil {
+		return fmt.Errorf("make the client: %w", err)
+	}
+	r.client = client.WithFieldOwner(direct, FieldManager)
+	events, err := typedcorev1.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("make the client of events: %w", err)
+	}
+	r.broadcaster = record.NewBroadcaster()
+	r.broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: events.Events("")})
+	r.recorder = r.broadcaster.NewRecorder(Scheme, corev1.EventSource{Component: FieldManager})
+	return nil
+}
+
+// watch adds the handlers of all kinds to the tenant's cache, before it starts.
+func (r *tenantRun) watch(ctx context.Context) error {
+	for index, kind := range r.engine.kinds {
+		if err := addIndexes(ctx, r.cache, kind, Virtual); err != nil {
+			return err
+		}
+		for _, trigger := range kind.Triggers {
+			if trigger.Side != Virtual {
+				continue
+			}
+			handle := func(object client.Object) { r.engine.enqueueFrom(r, index, trigger, object) }
+			if err := addHandler(ctx, r.cache, trigger, handle); err != nil {
+				return fmt.Errorf("kind %q: %w", kind.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// begin waits until the tenant's objects are known, queues what the host has of it, and lets its keys go.
+func (r *tenantRun) begin(ctx context.Context) {
+	if !r.cache.WaitForCacheSync(ctx) {
+		return
+	}
+	r.sweepHost(ctx)
+	r.synced.Store(true)
+	r.engine.queue.hold(r.uid, !r.tenant.Load().Ready)
+	r.sweepKinds(ctx)
+}
+
+// update takes a new description of the tenant.
+func (r *tenantRun) update(ctx context.Context, tenant tenants.Tenant) {
+	before := r.tenant.Swap(&tenant)
+	if r.synced.Load() {
+		r.engine.queue.hold(r.uid, !tenant.Ready)
+	}
+	if before.ServiceAddress != tenant.ServiceAddress || !reflect.DeepEqual(before.Spec, tenant.Spec) || string(before.RootCA) != string(tenant.RootCA) {
+		r.group.Go(func() {
+			r.sweepVirtual(ctx)
+			r.sweepHost(ctx)
+		})
+	}
+}
+
+// scope is the tenant as kinds see it now.
+func (r *tenantRun) scope() *Scope {
+	return &Scope{
+		Tenant:       *r.tenant.Load(),
+		VirtualCache: r.cache, VirtualClient: r.client,
+		HostCache: r.engine.hostCache, HostClient: r.engine.hostClient,
+		namespaces: r.engine.options.Namespaces, hostSpaces: r.engine.spaces, events: r.recorder,
+		enqueue: r.enqueue,
+	}
+}
+
+func (r *tenantRun) enqueue(kind string, key Key) {
+	if index, ok := r.engine.kindByID[kind]; ok {
+		r.engine.queue.add(r.uid, work{kind: index, key: key})
+	}
+}

@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const (
+	// keyTimeout bounds the work on one key, which is several calls.
+	keyTimeout = 30 * time.Second
+	// retryFirst is the first delay after an error, refusedFirst after one that the tenant was told about.
+	retryFirst   = 20 * time.Millisecond
+	refusedFirst = time.Second
+	retryLast    = 2 * time.Minute
+)
+
+// worker does work until the queue is closed.
+func (e *Engine) worker(ctx context.Context) {
+	for {
+		it, ok := e.queue.get()
+		if !ok {
+			return
+		}
+		e.queue.done(it, e.process(ctx, it))
+	}
+}
+
+// process does one piece of work and returns when it must come again; 0 means not by itself.
+func (e *Engine) process(ctx context.Context, it item) time.Duration {
+	run, ok := e.tenantRun(it.tenant)
+	if !ok {
+		return 0
+	}
+	kind, scope, started := e.kinds[it.kind], run.scope(), time.Now()
+	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
+	defer cancel()
+	defer context.AfterFunc(run.serving, cancel)()
+	result, err := kind.Reconcile(ctx, scope, it.key)
+	e.metrics.waited.WithLabelValues(kind.Name).Observe(started.Sub(it.queuedAt).Seconds())
+	e.metrics.worked.WithLabelValues(kind.Name).Observe(time.Since(started).Seconds())
+	if err == nil {
+		e.queue.succeeded(it)
+		return result.RequeueAfter
+	}
+	return e.fail(ctx, run, scope, it, err)
+}
+
+// fail tells whoever must know about an error and returns when to try again.
+func (e *Engine) fail(ctx context.Context, run *tenantRun, scope *Scope, it item, err error) time.Duration {
+	kind, failures := e.kinds[it.kind], e.queue.failed(it)
+	if isRace(err) || errors.Is(err, ErrPredecessor) {
+		e.metrics.failures.WithLabelValues(kind.Name, "race").Inc()
+		return backOff(failures, retryFirst)
+	}
+	if refusal, ok := told(err); ok {
+		e.metrics.failures.WithLabelValues(kind.Name, "refused").Inc()
+		e.log.Debug("Object is not on the host", "kind", kind.Name, "vcluster", run.name(), "key", it.key.String(), "error", err)
+		e.tell(ctx, scope, kind, it.key, refusal)
+		return backOff(failures, refusedFirst)
+	}
+	e.metrics.failures.WithLabelValues(kind.Name, "other").Inc()
+	if ctx.Err() == nil || failures > 1 {
+		e.log.Warn("Sync failed", "kind", kind.Name, "vcluster", run.name(), "key", it.key.String(), "failures", failures, "error", err)
+	}
+	return backOff(failures, retryFirst)
+}
+
+// tell writes a Warning event on the tenant's object, if there is one.
+func (e *Engine) tell(ctx context.Context, scope *Scope, kind Kind, key Key, refusal *Refusal) {
+	if kind.Object == nil {
+		return
+	}
+	virtualObject, ok := kind.Object.DeepCopyObject().(client.Object)
+	if !ok {
+		return
+	}
+	if err := scope.VirtualCache.Get(ctx, key.NamespacedName(), virtualObject); err != nil {
+		return // gone: nobody to tell
+	}
+	scope.Event(virtualObject, corev1.EventTypeWarning, refusal.Reason, refusal.Message)
+}
+
+// backOff is the delay after so many failures in a row.
+func backOff(failures int, first time.Duration) time.Duration {
+	return min(first<<min(failures-1, 16), retryLast)
+}

@@ -1,0 +1,239 @@
+package namespaces
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
+)
+
+// ErrTerminating says that the host namespace is still being deleted; it can be made again when it is gone.
+var ErrTerminating = errors.New("the host namespace is still being deleted; try again later")
+
+// ErrForeign says that a host namespace of this name exists and is not this tenant's; it is never adopted.
+var ErrForeign = errors.New("a host namespace of this name exists that does not belong to this virtual cluster")
+
+// Options of an Ensurer.
+type Options struct {
+	// Agent is who is given the rights of ClusterRole AgentRole in every mapped namespace. The zero value is
+	// ServiceAccount matryoshka-system/matryoshka-agent.
+	Agent rbacv1.Subject
+	// SystemNamespace is where the agent and the DNS run. "" means matryoshka-system.
+	SystemNamespace string
+}
+
+// AgentRole is the ClusterRole that the agent has in each mapped namespace and nowhere else as a whole.
+const AgentRole = "matryoshka-agent-tenant"
+
+// Ensurer makes mapped namespaces. It is safe for concurrent use and remembers what is complete.
+type Ensurer struct {
+	hostClient client.Client
+	options    Options
+
+	mu       sync.Mutex
+	complete map[string]fence      // protected by mu; by host namespace
+	making   map[string]*sync.Cond // protected by mu; host namespaces that somebody is making now
+}
+
+// fence is what of a tenant decides how its namespaces look.
+type fence struct {
+	uid         string
+	podSecurity clusterv1alpha1.PodSecurityLevel
+	isolation   bool
+}
+
+func fenceOf(tenant tenants.Tenant) fence {
+	level := tenant.Spec.PodSecurity
+	if level == "" {
+		level = clusterv1alpha1.PodSecurityBaseline
+	}
+	isolation := tenant.Spec.Network.Isolation == nil || *tenant.Spec.Network.Isolation
+	return fence{uid: string(tenant.UID), podSecurity: level, isolation: isolation}
+}
+
+// New makes an Ensurer. hostClient reads and writes the host's API server directly.
+func New(hostClient client.Client, options Options) *Ensurer {
+	if options.SystemNamespace == "" {
+		options.SystemNamespace = "matryoshka-system"
+	}
+	if options.Agent.Name == "" {
+		options.Agent = rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: options.SystemNamespace, Name: "matryoshka-agent"}
+	}
+	return &Ensurer{hostClient: hostClient, options: options, complete: map[string]fence{}, making: map[string]*sync.Cond{}}
+}
+
+// Ensure makes the mapped namespace of a tenant namespace complete and returns its name. It asks the host only the
+// first time, and again after Forget or when the tenant's spec has changed. Calls for one namespace wait for each other.
+func (e *Ensurer) Ensure(ctx context.Context, tenant tenants.Tenant, tenantNamespace string) (string, error) {
+	name, wanted := mapping.HostNamespace(tenant.ID, tenantNamespace), fenceOf(tenant)
+	if !e.begin(name, wanted) {
+		return name, nil
+	}
+	err := e.make(ctx, tenant, tenantNamespace, name, wanted)
+	e.end(name, wanted, err)
+	if err != nil {
+		return "", fmt.Errorf("ensure host namespace %q: %w", name, err)
+	}
+	return name, nil
+}
+
+// Forget drops what is remembered of a host namespace, so that the next Ensure looks again.
+func (e *Ensurer) Forget(hostNamespace string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.complete, hostNamespace)
+}
+
+// begin returns false when the namespace is known to be complete; after true the caller must call end.
+func (e *Ensurer) begin(name string, wanted fence) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for {
+		if have, ok := e.complete[name]; ok && have == wanted {
+			return false
+		}
+		busy, ok := e.making[name]
+		if !ok {
+			e.making[name] = sync.NewCond(&e.mu)
+			return true
+		}
+		busy.Wait()
+	}
+}
+
+func (e *Ensurer) end(name string, made fence, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err == nil {
+		e.complete[name] = made
+	}
+	busy := e.making[name]
+	delete(e.making, name)
+	busy.Broadcast()
+}
+
+func (e *Ensurer) make(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted fence) error {
+	if tenant.Terminating {
+		return errors.New("the virtual cluster is being deleted")
+	}
+	if err := e.makeNamespace(ctx, tenant, tenantNamespace, name, wanted); err != nil {
+		return err
+	}
+	// The binding comes first: with it the agent may write the rest.
+	if err := e.makeBinding(ctx, tenant, tenantNamespace, name); err != nil {
+		return err
+	}
+	return e.makePolicies(ctx, tenant, tenantNamespace, name, wanted)
+}
+
+func ownerLabels(tenant tenants.Tenant, tenantNamespace string) map[string]string {
+	return map[string]string{
+		mapping.LabelID:              tenant.ID,
+		mapping.LabelUID:             string(tenant.UID),
+		mapping.LabelName:            tenant.Name,
+		mapping.LabelNamespace:       tenant.Namespace,
+		mapping.LabelTenantNamespace: tenantNamespace,
+	}
+}
+
+func (e *Ensurer) makeNamespace(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted fence) error {
+	desired := ownerLabels(tenant, tenantNamespace)
+	desired[mapping.LabelKind] = mapping.KindMapped
+	for _, mode := range []string{"enforce", "enforce-version"} {
+		desired["pod-security.kubernetes.io/"+mode] = string(wanted.podSecurity)
+	}
+	desired["pod-security.kubernetes.io/enforce-version"] = "latest"
+
+	hostNamespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: desired}}
+	err := e.hostClient.Create(ctx, hostNamespace)
+	if err == nil {
+		return nil
+	}
+	if !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create: %w", err)
+	}
+	if err := e.hostClient.Get(ctx, client.ObjectKey{Name: name}, hostNamespace); err != nil {
+		return fmt.Errorf("get: %w", err)
+	}
+	if hostNamespace.Labels[mapping.LabelUID] != string(tenant.UID) || hostNamespace.Labels[mapping.LabelKind] != mapping.KindMapped {
+		return ErrForeign
+	}
+	if hostNamespace.DeletionTimestamp != nil {
+		return ErrTerminating
+	}
+	updated := hostNamespace.DeepCopy()
+	maps.Copy(updated.Labels, desired)
+	if maps.Equal(updated.Labels, hostNamespace.Labels) {
+		return nil
+	}
+	if err := e.hostClient.Patch(ctx, updated, client.MergeFromWithOptions(hostNamespace, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("patch labels: %w", err)
+	}
+	return nil
+}
+
+func (e *Ensurer) makeBinding(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string) error {
+	desired := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "matryoshka-agent", Labels: ownerLabels(tenant, tenantNamespace)},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: AgentRole},
+		Subjects:   []rbacv1.Subject{e.options.Agent},
+	}
+	existing := &rbacv1.RoleBinding{}
+	return e.write(ctx, desired, existing, func() bool {
+		same := equality.Semantic.DeepEqual(existing.Subjects, desired.Subjects) && maps.Equal(existing.Labels, desired.Labels)
+		existing.Subjects, existing.Labels = desired.Subjects, desired.Labels
+		return same
+	})
+}
+
+func (e *Ensurer) makePolicies(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted fence) error {
+	desired := e.isolation(tenant)
+	desired.Namespace, desired.Labels = name, ownerLabels(tenant, tenantNamespace)
+	if !wanted.isolation {
+		if err := e.hostClient.Delete(ctx, desired); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("delete network policy %q: %w", desired.Name, err)
+		}
+		return nil
+	}
+	existing := &networkingv1.NetworkPolicy{}
+	return e.write(ctx, desired, existing, func() bool {
+		same := equality.Semantic.DeepEqual(existing.Spec, desired.Spec) && maps.Equal(existing.Labels, desired.Labels)
+		existing.Spec, existing.Labels = desired.Spec, desired.Labels
+		return same
+	})
+}
+
+// write creates desired, or reads what exists into existing and updates it unless match says that it is right.
+// match brings existing to what is desired.
+func (e *Ensurer) write(ctx context.Context, desired, existing client.Object, match func() bool) error {
+	err := e.hostClient.Create(ctx, desired)
+	if err == nil {
+		return nil
+	}
+	if !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create %T %q: %w", desired, desired.GetName(), err)
+	}
+	if err := e.hostClient.Get(ctx, client.ObjectKeyFromObject(desired), existing); err != nil {
+		return fmt.Errorf("get %T %q: %w", desired, desired.GetName(), err)
+	}
+	if match() {
+		return nil
+	}
+	if err := e.hostClient.Update(ctx, existing); err != nil {
+		return fmt.Errorf("update %T %q: %w", desired, desired.GetName(), err)
+	}
+	return nil
+}
