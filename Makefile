@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 export CGO_ENABLED := 0
 export GOFLAGS := -buildvcs=false
 
-VERSION ?= v0.0.0-dev
+export VERSION ?= v0.0.0-dev
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null || true)
 TREE_STATE := $(shell [ -z "$$(git status --porcelain 2>/dev/null | head -n 1)" ] && echo clean || echo dirty)
 
@@ -73,7 +73,7 @@ test-integration: ## test against real API servers in the test process
 
 .PHONY: test-e2e
 test-e2e: node-programs build ## test the product on an embedded host of its own
-	go test -timeout 30m -count 1 $(E2E_FLAGS) ./test/e2e/...
+	go test -timeout 30m -count 1 -parallel 8 $(E2E_FLAGS) ./test/e2e
 
 .PHONY: bench
 bench: node-programs build ## measure: Go benchmarks, phases of a start, create to usable, memory and CPU at idle

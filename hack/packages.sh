@@ -3,7 +3,7 @@
 #
 # A package is in `integration` when its tests start API servers: they use internal/testenv or have a test named
 # TestIntegration... . It is tested there as a whole, so that no heavy test binary is linked twice. Everything else but
-# test/ is in `unit`.
+# test/ is in `unit`; internal/repotest needs built programs and is run by `make verify`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,7 +16,7 @@ case ${1:-} in
 unit)
 	integration=$(folders 'internal/testenv"|^func TestIntegration')
 	go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./api/... ./cmd/... ./internal/... |
-		sed "s|^$PWD/|./|" | grep -vxF "$(sed 's|^|./|' <<<"$integration")"
+		grep -v /internal/repotest$ | sed "s|^$PWD/|./|" | grep -vxF "$(sed 's|^|./|' <<<"$integration")"
 	;;
 integration) folders 'internal/testenv"|^func TestIntegration' | sed 's|^|./|' ;;
 bench) folders '^func Benchmark' | sed 's|^|./|' ;;

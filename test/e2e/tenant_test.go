@@ -1,0 +1,185 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+const createTimeout = 3 * time.Minute
+
+// tenant is a virtual cluster as its owner sees it: a kubeconfig.
+type tenant struct {
+	host            *host
+	namespace, name string
+	id              string
+	kubeconfig      string
+	config          *rest.Config
+	client          kubernetes.Interface
+}
+
+// newTenant creates a virtual cluster, which is deleted when the test ends.
+func newTenant(t *testing.T, h *host, namespace, name string, flags ...string) *tenant {
+	t.Helper()
+	ensureHostNamespace(t, h, namespace)
+	created := openTenant(t, h, namespace, name, func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), createTimeout)
+		defer cancel()
+		return h.matry(ctx, append([]string{"create", "vc", name, "-n", namespace}, flags...)...).err
+	})
+	t.Cleanup(func() {
+		if t.Failed() {
+			created.print(t, "")
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), cliTimeout)
+		defer cancel()
+		if err := h.matry(ctx, "delete", "vc", name, "-n", namespace).err; err != nil {
+			t.Errorf("delete the virtual cluster: %v", err)
+		}
+	})
+	return created
+}
+
+// openTenant makes a virtual cluster available to a test by its kubeconfig, after create has succeeded.
+func openTenant(t *testing.T, h *host, namespace, name string, create func() error) *tenant {
+	t.Helper()
+	if err := create(); err != nil {
+		t.Fatal(err)
+	}
+	opened := &tenant{host: h, namespace: namespace, name: name}
+	text := h.mustMatry(t, "kubeconfig", "vc", name, "-n", namespace)
+	opened.kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(opened.kubeconfig, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Timeout = time.Minute
+	config.QPS, config.Burst = 100, 200
+	opened.config = config
+	if opened.client, err = kubernetes.NewForConfig(config); err != nil {
+		t.Fatal(err)
+	}
+	opened.id = strings.SplitN(config.TLSClientConfig.ServerName, ".", 2)[0]
+	return opened
+}
+
+var createWorkloads sync.Once
+
+// workloads is the virtual cluster that tests of workloads share; each has its own namespace in it. It goes with the host.
+func workloads(t *testing.T) *tenant {
+	t.Helper()
+	const namespace, name = "e2e", "workloads"
+	return openTenant(t, shared, namespace, name, func() error {
+		var err error
+		createWorkloads.Do(func() {
+			ensureHostNamespace(t, shared, namespace)
+			ctx, cancel := context.WithTimeout(t.Context(), createTimeout)
+			defer cancel()
+			err = shared.matry(ctx, "create", "vc", name, "-n", namespace).err
+		})
+		return err
+	})
+}
+
+func ensureHostNamespace(t *testing.T, h *host, name string) {
+	t.Helper()
+	h.mustApply(t, "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: "+name+"\n")
+}
+
+// mustApply applies a manifest on the host.
+func (h *host) mustApply(t *testing.T, manifest string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "manifest.yaml")
+	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.mustMatry(t, "kubectl", "apply", "-f", file)
+}
+
+// kubectl runs kubectl, as it is built into matry, with the tenant's kubeconfig.
+func (v *tenant) kubectl(ctx context.Context, args ...string) result {
+	return run(ctx, v.kubectlCommand(ctx, args...))
+}
+
+func (v *tenant) kubectlCommand(ctx context.Context, args ...string) *exec.Cmd {
+	return v.host.command(ctx, append([]string{"kubectl", "--kubeconfig", v.kubeconfig}, args...)...)
+}
+
+func (v *tenant) mustKubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), cliTimeout)
+	defer cancel()
+	ended := v.kubectl(ctx, args...)
+	if ended.err != nil {
+		t.Fatal(ended.err)
+	}
+	return ended.stdout
+}
+
+// newNamespace makes a namespace in the tenant, which is deleted when the test ends. What is in it is printed when the test
+// has failed.
+func (v *tenant) newNamespace(t *testing.T, name string) string {
+	t.Helper()
+	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if _, err := v.client.CoreV1().Namespaces().Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			v.print(t, name)
+		}
+		err := v.client.CoreV1().Namespaces().Delete(context.Background(), name, metav1.DeleteOptions{})
+		if err != nil {
+			t.Errorf("delete the tenant's namespace %q: %v", name, err)
+		}
+	})
+	// Pods need it, and it is made a moment after the namespace.
+	eventually(t, time.Minute, func(ctx context.Context) error {
+		_, err := v.client.CoreV1().ServiceAccounts(name).Get(ctx, "default", metav1.GetOptions{})
+		return err
+	})
+	return name
+}
+
+// apply applies a manifest in a namespace of the tenant. IMAGE(x) in it stands for one of the product's images.
+func (v *tenant) apply(t *testing.T, namespace, manifest string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "manifest.yaml")
+	if err := os.WriteFile(file, []byte(withImages(manifest)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v.mustKubectl(t, "apply", "-n", namespace, "-f", file)
+}
+
+// print shows a namespace of the tenant and its counterpart on the host; all of them when it is empty.
+func (v *tenant) print(t *testing.T, namespace string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), cliTimeout)
+	defer cancel()
+	scope := []string{"-A"}
+	hostScope := []string{"-A"}
+	if namespace != "" {
+		scope = []string{"-n", namespace}
+		hostScope = []string{"-n", fmt.Sprintf("vc-%s-%s", v.id, namespace)}
+	}
+	const kinds = "pods,services,persistentvolumeclaims,events"
+	seen := v.kubectl(ctx, append([]string{"get", kinds, "-o", "wide"}, scope...)...)
+	t.Logf("in the virtual cluster:\n%s%s", seen.stdout, seen.stderr)
+	seen = v.host.matry(ctx, append([]string{"kubectl", "get", kinds, "-o", "wide"}, hostScope...)...)
+	t.Logf("on the host:\n%s%s", seen.stdout, seen.stderr)
+}
