@@ -77,8 +77,9 @@ test-e2e: node-programs build ## test the product on an embedded host of its own
 
 .PHONY: bench
 bench: node-programs build ## measure: Go benchmarks, phases of a start, create to usable, memory and CPU at idle
-	go test -run '^$$' -bench . -benchmem $$(hack/packages.sh bench)
-	go test -timeout 30m -count 1 -v -run '^TestFigures$$' ./test/figures
+	packages=$$(hack/packages.sh bench); [ -z "$$packages" ] || go test -run '^$$' -bench . -benchmem $$packages
+	go test -timeout 30m -run '^$$' -bench 'CreateToUsable|Delete' -benchtime 5x ./test/e2e
+	go test -timeout 30m -run '^$$' -bench IdleControlPlane -benchtime 1x ./test/e2e
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## run the linters

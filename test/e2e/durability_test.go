@@ -118,7 +118,7 @@ func (w *writers) stop() map[string]types.UID {
 }
 
 // killControlPlane kills the process of a virtual cluster's control plane as the kernel does when memory is short.
-func killControlPlane(t *testing.T, v *tenant) {
+func killControlPlane(t testing.TB, v *tenant) {
 	t.Helper()
 	pod, err := v.host.client(t).CoreV1().Pods(mapping.ControlNamespace(v.id)).Get(t.Context(), "controlplane-0", metav1.GetOptions{})
 	if err != nil {

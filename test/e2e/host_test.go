@@ -118,7 +118,13 @@ func (h *host) matry(ctx context.Context, args ...string) result {
 
 func (h *host) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, matryProgram, args...)
-	cmd.Env = append(os.Environ(), "MATRYOSHKA_DATA_DIR="+h.dataDir)
+	for _, variable := range os.Environ() {
+		// The developer's own cluster is none of this test's business.
+		if !strings.HasPrefix(variable, "KUBECONFIG=") {
+			cmd.Env = append(cmd.Env, variable)
+		}
+	}
+	cmd.Env = append(cmd.Env, "MATRYOSHKA_DATA_DIR="+h.dataDir)
 	// An interrupt first, so that the command can end what it has started.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
@@ -138,7 +144,7 @@ func run(ctx context.Context, cmd *exec.Cmd) result {
 }
 
 // mustMatry runs the CLI and returns its standard output; the test ends when the command fails.
-func (h *host) mustMatry(t *testing.T, args ...string) string {
+func (h *host) mustMatry(t testing.TB, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), cliTimeout)
 	defer cancel()
@@ -150,7 +156,7 @@ func (h *host) mustMatry(t *testing.T, args ...string) string {
 }
 
 // config is the host administrator's.
-func (h *host) config(t *testing.T) *rest.Config {
+func (h *host) config(t testing.TB) *rest.Config {
 	t.Helper()
 	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(h.mustMatry(t, "kubeconfig", "host")))
 	if err != nil {
@@ -160,7 +166,7 @@ func (h *host) config(t *testing.T) *rest.Config {
 	return config
 }
 
-func (h *host) client(t *testing.T) kubernetes.Interface {
+func (h *host) client(t testing.TB) kubernetes.Interface {
 	t.Helper()
 	client, err := kubernetes.NewForConfig(h.config(t))
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/matryoshka-dev/matryoshka/internal/host/control"
 )
 
 // shared is the host that most tests use. Tests that stop or break a host start another one.
@@ -48,8 +50,21 @@ func withSharedHost(run func() int) (code int, err error) {
 	if _, err := shared.up(ctx, "--demo"); err != nil {
 		return 1, err
 	}
-	fmt.Printf("matry up --demo: %s\n", time.Since(start).Round(100*time.Millisecond))
+	printStart(time.Since(start))
 	return run(), nil
+}
+
+// printStart shows how long the start took, phase by phase.
+func printStart(took time.Duration) {
+	fmt.Printf("matry up --demo: %s\n", took.Round(100*time.Millisecond))
+	status, err := control.GetStatus(shared.dataDir)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, phase := range status.Phases {
+		fmt.Printf("  %-16s at %6s, took %6s\n", phase.Name, phase.At.Round(10*time.Millisecond), phase.Took.Round(10*time.Millisecond))
+	}
 }
 
 // testFolder is where hosts keep their data: a folder that CI names, so that it can clean up after a crash, or a temporary

@@ -31,7 +31,7 @@ type tenant struct {
 }
 
 // newTenant creates a virtual cluster, which is deleted when the test ends.
-func newTenant(t *testing.T, h *host, namespace, name string, flags ...string) *tenant {
+func newTenant(t testing.TB, h *host, namespace, name string, flags ...string) *tenant {
 	t.Helper()
 	ensureHostNamespace(t, h, namespace)
 	created := openTenant(t, h, namespace, name, func() error {
@@ -53,7 +53,7 @@ func newTenant(t *testing.T, h *host, namespace, name string, flags ...string) *
 }
 
 // openTenant makes a virtual cluster available to a test by its kubeconfig, after create has succeeded.
-func openTenant(t *testing.T, h *host, namespace, name string, create func() error) *tenant {
+func openTenant(t testing.TB, h *host, namespace, name string, create func() error) *tenant {
 	t.Helper()
 	if err := create(); err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func openTenant(t *testing.T, h *host, namespace, name string, create func() err
 var createWorkloads sync.Once
 
 // workloads is the virtual cluster that tests of workloads share; each has its own namespace in it. It goes with the host.
-func workloads(t *testing.T) *tenant {
+func workloads(t testing.TB) *tenant {
 	t.Helper()
 	const namespace, name = "e2e", "workloads"
 	return openTenant(t, shared, namespace, name, func() error {
@@ -96,13 +96,13 @@ func workloads(t *testing.T) *tenant {
 	})
 }
 
-func ensureHostNamespace(t *testing.T, h *host, name string) {
+func ensureHostNamespace(t testing.TB, h *host, name string) {
 	t.Helper()
 	h.mustApply(t, "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: "+name+"\n")
 }
 
 // mustApply applies a manifest on the host.
-func (h *host) mustApply(t *testing.T, manifest string) {
+func (h *host) mustApply(t testing.TB, manifest string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "manifest.yaml")
 	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
@@ -120,7 +120,7 @@ func (v *tenant) kubectlCommand(ctx context.Context, args ...string) *exec.Cmd {
 	return v.host.command(ctx, append([]string{"kubectl", "--kubeconfig", v.kubeconfig}, args...)...)
 }
 
-func (v *tenant) mustKubectl(t *testing.T, args ...string) string {
+func (v *tenant) mustKubectl(t testing.TB, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), cliTimeout)
 	defer cancel()
@@ -133,7 +133,7 @@ func (v *tenant) mustKubectl(t *testing.T, args ...string) string {
 
 // newNamespace makes a namespace in the tenant, which is deleted when the test ends. What is in it is printed when the test
 // has failed.
-func (v *tenant) newNamespace(t *testing.T, name string) string {
+func (v *tenant) newNamespace(t testing.TB, name string) string {
 	t.Helper()
 	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	if _, err := v.client.CoreV1().Namespaces().Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
@@ -157,7 +157,7 @@ func (v *tenant) newNamespace(t *testing.T, name string) string {
 }
 
 // apply applies a manifest in a namespace of the tenant. IMAGE(x) in it stands for one of the product's images.
-func (v *tenant) apply(t *testing.T, namespace, manifest string) {
+func (v *tenant) apply(t testing.TB, namespace, manifest string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "manifest.yaml")
 	if err := os.WriteFile(file, []byte(withImages(manifest)), 0o600); err != nil {
@@ -167,7 +167,7 @@ func (v *tenant) apply(t *testing.T, namespace, manifest string) {
 }
 
 // print shows a namespace of the tenant and its counterpart on the host; all of them when it is empty.
-func (v *tenant) print(t *testing.T, namespace string) {
+func (v *tenant) print(t testing.TB, namespace string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), cliTimeout)
 	defer cancel()

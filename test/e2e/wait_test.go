@@ -22,7 +22,7 @@ import (
 const startTimeout = 2 * time.Minute
 
 // eventually asks until there is no error; the last one is the reason when the time is over.
-func eventually(t *testing.T, atMost time.Duration, ask func(context.Context) error) {
+func eventually(t testing.TB, atMost time.Duration, ask func(context.Context) error) {
 	t.Helper()
 	var last error
 	err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, atMost, true, func(ctx context.Context) (bool, error) {
@@ -35,7 +35,7 @@ func eventually(t *testing.T, atMost time.Duration, ask func(context.Context) er
 }
 
 // podPhase waits until a pod is in the phase, and returns it.
-func (v *tenant) podPhase(t *testing.T, namespace, name string, phase corev1.PodPhase) *corev1.Pod {
+func (v *tenant) podPhase(t testing.TB, namespace, name string, phase corev1.PodPhase) *corev1.Pod {
 	t.Helper()
 	var pod *corev1.Pod
 	eventually(t, startTimeout, func(ctx context.Context) (err error) {
@@ -51,7 +51,7 @@ func (v *tenant) podPhase(t *testing.T, namespace, name string, phase corev1.Pod
 }
 
 // podReady waits until a pod is Ready, and returns it.
-func (v *tenant) podReady(t *testing.T, namespace, name string) *corev1.Pod {
+func (v *tenant) podReady(t testing.TB, namespace, name string) *corev1.Pod {
 	t.Helper()
 	var pod *corev1.Pod
 	eventually(t, startTimeout, func(ctx context.Context) (err error) {
@@ -82,7 +82,7 @@ func describe(pod *corev1.Pod) string {
 }
 
 // deploymentReady waits until all replicas of the newest generation are available.
-func (v *tenant) deploymentReady(t *testing.T, namespace, name string) *appsv1.Deployment {
+func (v *tenant) deploymentReady(t testing.TB, namespace, name string) *appsv1.Deployment {
 	t.Helper()
 	var deployment *appsv1.Deployment
 	eventually(t, startTimeout, func(ctx context.Context) (err error) {
@@ -99,7 +99,7 @@ func (v *tenant) deploymentReady(t *testing.T, namespace, name string) *appsv1.D
 }
 
 // onlyPod is the one running pod that a selector matches.
-func (v *tenant) onlyPod(t *testing.T, namespace, selector string) *corev1.Pod {
+func (v *tenant) onlyPod(t testing.TB, namespace, selector string) *corev1.Pod {
 	t.Helper()
 	pods, err := v.client.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
