@@ -104,20 +104,25 @@ func (s *Scope) Event(virtualObject client.Object, eventType, reason, message st
 	s.events.Event(virtualObject, eventType, reason, s.Redact(message))
 }
 
-// Redact replaces the host's names of this tenant's namespaces by the tenant's own in text for the tenant.
+// Redact replaces the host's names of this tenant's namespaces by the tenant's own in text for the tenant. It goes over
+// the text once: parts of it may be the tenant's own words, which must not be able to make it go on for ever.
 func (s *Scope) Redact(text string) string {
+	prefix := mapping.HostNamespace(s.Tenant.ID, "")
+	var redacted strings.Builder
 	for {
-		start := strings.Index(text, "vc-"+s.Tenant.ID+"-")
-		if start < 0 {
-			return text
+		before, rest, found := strings.Cut(text, prefix)
+		redacted.WriteString(before)
+		if !found {
+			return redacted.String()
 		}
-		end := start + len(text[start:]) - len(strings.TrimLeft(text[start:], "abcdefghijklmnopqrstuvwxyz0123456789-"))
-		name := strings.TrimRight(text[start:end], "-")
-		tenantNamespace, ok := s.TenantNamespace(name)
+		end := len(rest) - len(strings.TrimLeft(rest, "abcdefghijklmnopqrstuvwxyz0123456789-"))
+		name := strings.TrimRight(rest[:end], "-")
+		tenantNamespace, ok := s.TenantNamespace(prefix + name)
 		if !ok {
-			tenantNamespace = strings.TrimPrefix(name, "vc-"+s.Tenant.ID+"-")
+			tenantNamespace = name
 		}
-		text = text[:start] + tenantNamespace + text[start+len(name):]
+		redacted.WriteString(tenantNamespace)
+		text = rest[len(name):]
 	}
 }
 
