@@ -20,3 +20,6 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
 }
+
+// Finalizer keeps a VirtualCluster until everything that was made for it on the host is gone.
+const Finalizer = "cluster.matryoshka.dev/agent"

@@ -42,8 +42,8 @@ type VirtualClusterList struct {
 
 // VirtualClusterSpec is what the owner of a virtual cluster asks for. Every field has a default.
 //
-// +kubebuilder:validation:XValidation:rule="self.store.type == oldSelf.store.type",message="spec.store.type cannot be changed: the data of one store is not moved into another; create a new virtual cluster"
-// +kubebuilder:validation:XValidation:rule="self.replicas == 1 || !(self.store.type in ['sqlite', 'memory'])",message="spec.replicas above 1 needs a store that several replicas can share; sqlite and memory belong to one replica"
+// +kubebuilder:validation:XValidation:rule="!has(self.store) || !has(oldSelf.store) || self.store.type == oldSelf.store.type",message="spec.store.type cannot be changed: the data of one store is not moved into another; create a new virtual cluster"
+// +kubebuilder:validation:XValidation:rule="!has(self.replicas) || self.replicas == 1 || !has(self.store) || !(self.store.type in ['sqlite', 'memory'])",message="spec.replicas above 1 needs a store that several replicas can share; sqlite and memory belong to one replica"
 type VirtualClusterSpec struct {
 	// Replicas of the control plane. The stores sqlite and memory allow exactly one.
 	//
@@ -104,16 +104,24 @@ const (
 )
 
 // Store describes the datastore of a virtual cluster.
+//
+// +kubebuilder:validation:XValidation:rule="self.size == oldSelf.size",message="spec.store.size cannot be changed: the volume is made once; create a new virtual cluster"
+// +kubebuilder:validation:XValidation:rule="has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",message="spec.store.storageClassName cannot be changed: the volume is made once; create a new virtual cluster"
 type Store struct {
 	// +kubebuilder:default=sqlite
 	Type StoreType `json:"type,omitempty"`
 
-	// Size of the persistent volume, for sqlite.
+	// Size of the persistent volume, for sqlite. It cannot be changed. Zero takes the default: it must not reach the
+	// wire, where it would be a size of its own.
 	//
 	// +kubebuilder:default="1Gi"
-	Size resource.Quantity `json:"size,omitempty"`
+	// +optional
+	Size resource.Quantity `json:"size,omitzero"`
 
-	// StorageClassName of the persistent volume, for sqlite. Nil takes the default class of the host cluster.
+	// StorageClassName of the persistent volume, for sqlite. Nil takes the default class of the host cluster. It cannot
+	// be changed.
+	//
+	// +kubebuilder:validation:MaxLength=253
 	StorageClassName *string `json:"storageClassName,omitempty"`
 }
 

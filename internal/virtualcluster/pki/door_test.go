@@ -4,13 +4,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
-	"net/url"
 	"testing"
 	"time"
 
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
+	"github.com/matryoshka-dev/matryoshka/internal/dooridentity"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
 )
 
@@ -41,6 +41,13 @@ func handshake(t *testing.T, server, client *tls.Config) (tls.ConnectionState, e
 	return conn.ConnectionState(), err
 }
 
+func serverConfig(door *pki.Authority, at clock.PassiveClock) *tls.Config {
+	serving := pki.NewDoorServing(door, []string{doorName}, at)
+	config := dooridentity.ServerConfig(serving.Certificate, func() (*x509.CertPool, error) { return door.Pool(), nil })
+	config.Time = at.Now
+	return config
+}
+
 func clientConfig(t *testing.T, roots, issuer *pki.Authority, leaf pki.Leaf, at clock.PassiveClock) *tls.Config {
 	t.Helper()
 	pair, err := issuer.Issue(leaf, at.Now())
@@ -57,16 +64,13 @@ func clientConfig(t *testing.T, roots, issuer *pki.Authority, leaf pki.Leaf, at 
 func TestDoorKnowsItsClient(t *testing.T) {
 	at := clocktesting.NewFakePassiveClock(start)
 	door := newDoor(t)
-	server, err := pki.DoorServerConfig(door, []string{doorName}, at)
-	if err != nil {
-		t.Fatal(err)
-	}
+	server := serverConfig(door, at)
 	client := clientConfig(t, door, door, pki.DoorClientLeaf("4f6c2c7e-0001"), at)
 	state, err := handshake(t, server, client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	uid, err := pki.DoorClient(state)
+	uid, err := dooridentity.FromConnection(&state)
 	if err != nil || uid != "4f6c2c7e-0001" {
 		t.Errorf("got %q, %v, want the UID of the client certificate", uid, err)
 	}
@@ -91,10 +95,7 @@ func TestDoorRefusesOthers(t *testing.T) {
 			at := clocktesting.NewFakePassiveClock(start)
 			client := clientConfig(t, door, tc.issuer, tc.leaf, at)
 			at.SetTime(start.Add(tc.age))
-			server, err := pki.DoorServerConfig(door, []string{doorName}, at)
-			if err != nil {
-				t.Fatal(err)
-			}
+			server := serverConfig(door, at)
 			if _, err := handshake(t, server, client); err == nil {
 				t.Errorf("the door let the client in, but %s", tc.reason)
 			}
@@ -102,44 +103,10 @@ func TestDoorRefusesOthers(t *testing.T) {
 	}
 }
 
-func TestDoorClientWantsExactlyOneIdentity(t *testing.T) {
-	cases := map[string][]string{
-		"None":        nil,
-		"Two":         {"matryoshka://virtualcluster/a", "matryoshka://virtualcluster/b"},
-		"OtherScheme": {"https://virtualcluster/a"},
-		"OtherHost":   {"matryoshka://user/a"},
-		"NoUID":       {"matryoshka://virtualcluster/"},
-		"NoPath":      {"matryoshka://virtualcluster"},
-		"Path":        {"matryoshka://virtualcluster/a/b"},
-	}
-	for name, uris := range cases {
-		t.Run(name, func(t *testing.T) {
-			var certificate x509.Certificate
-			for _, uri := range uris {
-				parsed, err := url.Parse(uri)
-				if err != nil {
-					t.Fatal(err)
-				}
-				certificate.URIs = append(certificate.URIs, parsed)
-			}
-			state := tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{&certificate}}}
-			if uid, err := pki.DoorClient(state); err == nil {
-				t.Errorf("got %q, want an error", uid)
-			}
-		})
-	}
-	if _, err := pki.DoorClient(tls.ConnectionState{}); err == nil {
-		t.Error("a connection without a verified certificate has an identity")
-	}
-}
-
 func TestDoorCertificateIsRenewed(t *testing.T) {
 	at := clocktesting.NewFakePassiveClock(start)
 	door := newDoor(t)
-	server, err := pki.DoorServerConfig(door, []string{doorName}, at)
-	if err != nil {
-		t.Fatal(err)
-	}
+	server := serverConfig(door, at)
 	at.SetTime(start.Add(100 * 24 * time.Hour))
 	client := clientConfig(t, door, door, pki.DoorClientLeaf("u"), at)
 	if _, err := handshake(t, server, client); err != nil {

@@ -1,0 +1,146 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
+	"github.com/matryoshka-dev/matryoshka/internal/version"
+	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster"
+	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
+)
+
+// leaseName is the lease that the leader holds.
+const leaseName = "matryoshka-agent"
+
+// agent is what the parts share.
+type agent struct {
+	config   *Config
+	log      *slog.Logger
+	manager  manager.Manager
+	host     client.Client
+	registry *tenants.Registry
+	door     *pki.Authority
+}
+
+// Run runs the agent until the context ends.
+func Run(ctx context.Context, config *Config) error {
+	log := setUpLogging(config.Level)
+	log.Info("Starting the agent", "version", version.Version, "namespace", config.Namespace, "image", config.Image)
+	a, err := compose(ctx, config, log)
+	if err != nil {
+		return err
+	}
+	if err := a.manager.Start(ctx); err != nil {
+		return fmt.Errorf("run the agent: %w", err)
+	}
+	return nil
+}
+
+// setUpLogging leads everybody's log into one.
+func setUpLogging(level slog.Level) *slog.Logger {
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	slog.SetDefault(log)
+	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
+	klog.SetSlogLogger(log)
+	return log
+}
+
+// compose makes every part and hangs it into the manager.
+func compose(ctx context.Context, config *Config, log *slog.Logger) (*agent, error) {
+	a := &agent{config: config, log: log, registry: tenants.NewRegistry()}
+	var err error
+	if a.manager, err = newManager(ctx, config); err != nil {
+		return nil, err
+	}
+	if a.host, err = virtualcluster.NewHostClient(a.manager); err != nil {
+		return nil, fmt.Errorf("make a client of the host: %w", err)
+	}
+	if a.door, err = virtualcluster.LoadDoorAuthority(ctx, a.host, config.Namespace, time.Now()); err != nil {
+		return nil, err
+	}
+	for _, add := range []func() error{a.addSync, a.addFrontDoor, a.addHealth} {
+		if err := add(); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+func newManager(ctx context.Context, config *Config) (manager.Manager, error) {
+	scheme, err := virtualcluster.NewScheme()
+	if err != nil {
+		return nil, err
+	}
+	cacheOptions, err := virtualcluster.CacheOptions()
+	if err != nil {
+		return nil, err
+	}
+	mgr, err := ctrl.NewManager(config.Host, ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         cacheOptions,
+		Metrics:                       metricsserver.Options{BindAddress: config.MetricsListen},
+		HealthProbeBindAddress:        config.HealthListen,
+		LeaderElection:                config.LeaderElect,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       config.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       ptr.To(20 * time.Second),
+		BaseContext:                   func() context.Context { return ctx },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the manager of the controllers: %w", err)
+	}
+	return mgr, nil
+}
+
+// addHealth makes /readyz answer when the caches are filled: before that the doors know no tenant.
+func (a *agent) addHealth() error {
+	if err := a.manager.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("add /healthz: %w", err)
+	}
+	var filled flag
+	err := a.manager.Add(everyReplica(func(ctx context.Context) error {
+		if a.manager.GetCache().WaitForCacheSync(ctx) {
+			filled.set()
+		}
+		<-ctx.Done()
+		return nil
+	}))
+	if err != nil {
+		return fmt.Errorf("watch the caches: %w", err)
+	}
+	err = a.manager.AddReadyzCheck("caches", func(*http.Request) error { return filled.check() })
+	if err != nil {
+		return fmt.Errorf("add /readyz: %w", err)
+	}
+	return nil
+}
+
+func (a *agent) lifecycleOptions(synced func(tenants.Tenant) bool) virtualcluster.Options {
+	return virtualcluster.Options{
+		SystemNamespace:  a.config.Namespace,
+		Image:            a.config.Image,
+		FrontDoorAddress: a.config.FrontDoorAddress,
+		DNSService:       a.config.DNSService,
+		ClusterDomain:    a.config.ClusterDomain,
+		Door:             a.door,
+		Registry:         a.registry,
+		Synced:           synced,
+		Clock:            clock.RealClock{},
+	}
+}

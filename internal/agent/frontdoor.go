@@ -1,0 +1,33 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/matryoshka-dev/matryoshka/internal/frontdoor"
+)
+
+func (a *agent) addFrontDoor() error {
+	server := &frontdoor.Server{Registry: a.registry, Log: a.log.With("part", "frontdoor")}
+	return a.listen("front door", a.config.FrontDoorListen, server.Serve)
+}
+
+// listen opens a port at once, so that a port in use ends the agent with a clear error, and serves it on every
+// replica.
+func (a *agent) listen(name, address string, serve func(context.Context, net.Listener) error) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("open the %s: %w", name, err)
+	}
+	err = a.manager.Add(everyReplica(func(ctx context.Context) error {
+		if err := serve(ctx, listener); err != nil {
+			return fmt.Errorf("serve the %s: %w", name, err)
+		}
+		return nil
+	}))
+	if err != nil {
+		return fmt.Errorf("add the %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster"
+)
+
+// Options are the flags of matryd agent.
+type Options struct {
+	Kubeconfig       string
+	Namespace        string
+	Image            string
+	FrontDoorAddress string
+	DNSService       string
+	ClusterDomain    string
+	LeaderElect      bool
+	LogLevel         string
+
+	FrontDoorListen   string
+	KubeletDoorListen string
+	AddressDoorListen string
+	MetricsListen     string
+	HealthListen      string
+}
+
+// NewOptions returns the defaults.
+func NewOptions() *Options {
+	return &Options{
+		Namespace:         "matryoshka-system",
+		FrontDoorAddress:  "https://127.0.0.1:8443",
+		DNSService:        "matryoshka-dns",
+		ClusterDomain:     "cluster.local",
+		LeaderElect:       true,
+		LogLevel:          "info",
+		FrontDoorListen:   fmt.Sprintf(":%d", virtualcluster.FrontDoorPort),
+		KubeletDoorListen: fmt.Sprintf(":%d", virtualcluster.KubeletDoorPort),
+		AddressDoorListen: fmt.Sprintf(":%d", virtualcluster.AddressDoorPort),
+		MetricsListen:     ":8080",
+		HealthListen:      ":8081",
+	}
+}
+
+// AddFlags adds the flags.
+func (o *Options) AddFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig of the host cluster; empty uses the ServiceAccount of the pod")
+	flags.StringVar(&o.Namespace, "namespace", o.Namespace, "namespace in which the agent and the DNS run")
+	flags.StringVar(&o.Image, "image", o.Image, "image of the control planes: the image that the agent itself runs from (required)")
+	flags.StringVar(&o.FrontDoorAddress, "front-door-address", o.FrontDoorAddress, "URL of the front door in the kubeconfigs of virtual clusters")
+	flags.StringVar(&o.DNSService, "dns-service", o.DNSService, "name of the Service of matryd dns")
+	flags.StringVar(&o.ClusterDomain, "cluster-domain", o.ClusterDomain, "DNS domain of the virtual clusters")
+	flags.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "elect a leader among the replicas; without it there must be one only")
+	flags.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
+	flags.StringVar(&o.FrontDoorListen, "front-door-listen", o.FrontDoorListen, "address of the front door")
+	flags.StringVar(&o.KubeletDoorListen, "kubelet-door-listen", o.KubeletDoorListen, "address of the kubelet door")
+	flags.StringVar(&o.AddressDoorListen, "address-door-listen", o.AddressDoorListen, "address of the address door")
+	flags.StringVar(&o.MetricsListen, "metrics-listen", o.MetricsListen, "address of /metrics; 0 switches it off")
+	flags.StringVar(&o.HealthListen, "health-listen", o.HealthListen, "address of /healthz and /readyz")
+}
+
+// Config is what the agent runs with: complete and valid.
+type Config struct {
+	Options
+	Host  *rest.Config
+	Level slog.Level
+}
+
+// Complete fills in what is not given and reports every error at once.
+func (o *Options) Complete() (*Config, error) {
+	var errs []error
+	config := &Config{Options: *o}
+	if err := config.Level.UnmarshalText([]byte(o.LogLevel)); err != nil {
+		errs = append(errs, fmt.Errorf("--log-level %q must be debug, info, warn or error", o.LogLevel))
+	}
+	if o.Image == "" {
+		errs = append(errs, errors.New("--image is required: the image that the agent itself runs from"))
+	}
+	for flag, address := range map[string]string{
+		"front-door-listen": o.FrontDoorListen, "kubelet-door-listen": o.KubeletDoorListen,
+		"address-door-listen": o.AddressDoorListen, "health-listen": o.HealthListen,
+	} {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			errs = append(errs, fmt.Errorf("--%s %q must be an address such as :8443: %w", flag, address, err))
+		}
+	}
+	host, err := hostConfig(o.Kubeconfig)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	config.Host = host
+	return config, errors.Join(errs...)
+}
+
+func hostConfig(kubeconfig string) (*rest.Config, error) {
+	config, err := loadConfig(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	// The host's own flow control decides how much the agent may ask.
+	config.QPS = -1
+	config.UserAgent = "matryoshka-agent"
+	return config, nil
+}
+
+func loadConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		config, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("read the ServiceAccount of the pod (outside of a pod set --kubeconfig): %w", err)
+		}
+		return config, nil
+	}
+	if _, err := os.Stat(kubeconfig); err != nil {
+		return nil, fmt.Errorf("read --kubeconfig: %w", err)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read --kubeconfig %q: %w", kubeconfig, err)
+	}
+	return config, nil
+}

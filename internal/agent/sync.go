@@ -1,0 +1,56 @@
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolume"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolumeclaim"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/service"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
+	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster"
+)
+
+// kinds are those that the sync keeps in step.
+func kinds() []engine.Kind {
+	return []engine.Kind{
+		endpointslice.New(),
+		event.New(),
+		persistentvolume.New(),
+		persistentvolumeclaim.New(),
+		service.New(time.Now),
+		storageclass.New(),
+	}
+}
+
+// addSync adds the lifecycle controller and the sync engine, which the lifecycle asks whether a tenant is served.
+func (a *agent) addSync() error {
+	ensurer := namespaces.New(client.WithFieldOwner(a.host, engine.FieldManager), namespaces.Options{SystemNamespace: a.config.Namespace})
+	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, kinds(), engine.Options{
+		Namespaces: ensurer,
+		Logger:     a.log.With("part", "sync"),
+		Registerer: metrics.Registry,
+	})
+	if err != nil {
+		return fmt.Errorf("make the sync engine: %w", err)
+	}
+	// On the leader only: that is what a plain runnable is for the manager.
+	if err := a.manager.Add(manager.RunnableFunc(sync.Run)); err != nil {
+		return fmt.Errorf("add the sync engine: %w", err)
+	}
+	synced := func(tenant tenants.Tenant) bool { return sync.Synced(tenant.UID) }
+	if err := virtualcluster.SetupWithManager(a.manager, a.lifecycleOptions(synced), a.log.With("part", "lifecycle")); err != nil {
+		return fmt.Errorf("set up the lifecycle of virtual clusters: %w", err)
+	}
+	return nil
+}

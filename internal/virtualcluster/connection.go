@@ -1,0 +1,151 @@
+package virtualcluster
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
+)
+
+const (
+	dialTimeout      = 2 * time.Second
+	handshakeTimeout = 5 * time.Second
+	// headerTimeout bounds a request of the agent; the headers of a watch come at once, so that watches stay open.
+	headerTimeout = 30 * time.Second
+	probeTimeout  = 2 * time.Second
+	// maxProbeAnswer bounds what is read of an answer of /readyz.
+	maxProbeAnswer = 16 << 10
+)
+
+// connection is how the agent reaches one tenant's API server: as system:masters, over one connection of its own.
+type connection struct {
+	fingerprint string
+	address     string
+
+	config    *rest.Config
+	client    kubernetes.Interface
+	http      *http.Client
+	transport *http.Transport
+	kubelets  *pki.KubeletCertificates
+	rootCA    []byte
+}
+
+// connections are the connections to all tenants, shared by the controllers of this package.
+type connections struct {
+	clock clock.PassiveClock
+
+	mu    sync.Mutex
+	byUID map[types.UID]*connection // protected by mu
+}
+
+func newConnections(clock clock.PassiveClock) *connections {
+	return &connections{clock: clock, byUID: map[types.UID]*connection{}}
+}
+
+// get returns the connection to a tenant: the same one until its authorities or its address change.
+func (c *connections) get(uid types.UID, tenant *pki.Tenant, address string) (*connection, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if existing, ok := c.byUID[uid]; ok {
+		if existing.fingerprint == tenant.Fingerprint() && existing.address == address {
+			return existing, nil
+		}
+		existing.transport.CloseIdleConnections()
+	}
+	made, err := newConnection(tenant, address, c.clock)
+	if err != nil {
+		return nil, err
+	}
+	c.byUID[uid] = made
+	return made, nil
+}
+
+// known returns the connection to a tenant if there is one.
+func (c *connections) known(uid types.UID) (*connection, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	existing, ok := c.byUID[uid]
+	return existing, ok
+}
+
+func (c *connections) forget(uid types.UID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if existing, ok := c.byUID[uid]; ok {
+		existing.transport.CloseIdleConnections()
+		delete(c.byUID, uid)
+	}
+}
+
+func newConnection(tenant *pki.Tenant, address string, clock clock.PassiveClock) (*connection, error) {
+	// The certificate renews itself inside the transport, so that whoever holds the configuration need never be told.
+	masters := pki.NewRenewing(tenant.Client, pki.MastersLeaf(), clock)
+	transport := &http.Transport{
+		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSHandshakeTimeout:   handshakeTimeout,
+		ResponseHeaderTimeout: headerTimeout,
+		IdleConnTimeout:       5 * time.Minute,
+		ForceAttemptHTTP2:     true,
+		// A control plane whose node died sends nothing, not even a reset: ask when nothing was heard for a while.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 10 * time.Second},
+		TLSClientConfig: &tls.Config{
+			MinVersion:           tls.VersionTLS12,
+			RootCAs:              tenant.Serving.Pool(),
+			ServerName:           "kubernetes.default.svc",
+			GetClientCertificate: masters.GetClientCertificate,
+			Time:                 clock.Now,
+		},
+	}
+	config := &rest.Config{
+		Host:      "https://" + net.JoinHostPort(address, "443"),
+		Transport: transport,
+		UserAgent: "matryoshka-agent",
+		QPS:       -1,
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make a client of the virtual cluster: %w", err)
+	}
+	return &connection{
+		fingerprint: tenant.Fingerprint(),
+		address:     address,
+		config:      config,
+		client:      client,
+		http:        &http.Client{Transport: transport, Timeout: probeTimeout},
+		transport:   transport,
+		kubelets:    pki.NewKubeletCertificates(tenant.Kubelet, clock),
+		rootCA:      tenant.Serving.CertificatePEM(),
+	}, nil
+}
+
+// probe asks the API server whether it is ready. Nil means yes; otherwise the error says what it answered.
+func (c *connection) probe(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.config.Host+"/readyz", nil)
+	if err != nil {
+		return fmt.Errorf("ask /readyz: %w", err)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return fmt.Errorf("ask /readyz: %w", err)
+	}
+	defer response.Body.Close()
+	// Read to the end, so that the connection is kept.
+	if _, err := io.Copy(io.Discard, io.LimitReader(response.Body, maxProbeAnswer)); err != nil {
+		return fmt.Errorf("read the answer of /readyz: %w", err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("/readyz answers %s", response.Status)
+	}
+	return nil
+}

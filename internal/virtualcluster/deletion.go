@@ -1,0 +1,133 @@
+package virtualcluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+)
+
+// deletionPoll is the fallback for the event that a namespace is gone.
+const deletionPoll = 2 * time.Second
+
+// finalize takes everything of a virtual cluster down and then lets its object go. It finds what there is by the UID,
+// so that it works from whatever point the creation has reached.
+func (r *Reconciler) finalize(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) (reconcile.Result, error) {
+	if !controllerutil.ContainsFinalizer(vc, clusterv1alpha1.Finalizer) {
+		return reconcile.Result{}, nil
+	}
+	before := vc.DeepCopy()
+	// First of all nothing new may be made.
+	r.markTerminating(vc)
+	setProgress(vc, reasonTerminating, "The virtual cluster is being deleted")
+	remaining, err := r.takeDown(ctx, vc)
+	if err == nil && remaining == 0 {
+		return reconcile.Result{}, r.letGo(ctx, vc)
+	}
+	if err != nil {
+		setCondition(vc, clusterv1alpha1.ConditionReady, metav1.ConditionFalse, reasonTerminating, rootMessage(err))
+	}
+	statusErr := r.reportAndWrite(ctx, before, vc, nil)
+	if err != nil {
+		return outcome(0, err)
+	}
+	return outcome(deletionPoll, statusErr)
+}
+
+func (r *Reconciler) markTerminating(vc *clusterv1alpha1.VirtualCluster) {
+	tenant, ok := r.options.Registry.ByUID(vc.UID)
+	if ok && !tenant.Terminating {
+		tenant.Terminating = true
+		tenant.Ready = false
+		r.options.Registry.Set(tenant)
+	}
+}
+
+// takeDown asks for the deletion of everything, the tenant's pods before the control plane that they may still be
+// talking to, and returns how many namespaces are still there.
+func (r *Reconciler) takeDown(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) (int, error) {
+	if err := r.deleteKubeconfig(ctx, vc); err != nil {
+		return 0, err
+	}
+	namespaces, err := r.ownNamespaces(ctx, vc)
+	if err != nil {
+		return 0, err
+	}
+	for _, kind := range []string{mapping.KindMapped, mapping.KindControl} {
+		for _, namespace := range namespaces {
+			if namespace.Labels[mapping.LabelKind] != kind || !namespace.DeletionTimestamp.IsZero() {
+				continue
+			}
+			if err := r.emptyAndDelete(ctx, &namespace); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return len(namespaces), nil
+}
+
+// emptyAndDelete removes what runs in a namespace before the namespace itself: the host's namespace controller waits
+// five seconds before it begins.
+func (r *Reconciler) emptyAndDelete(ctx context.Context, namespace *corev1.Namespace) error {
+	inNamespace := client.InNamespace(namespace.Name)
+	if namespace.Labels[mapping.LabelKind] == mapping.KindControl {
+		background := client.PropagationPolicy(metav1.DeletePropagationBackground)
+		if err := r.host.DeleteAllOf(ctx, &appsv1.StatefulSet{}, inNamespace, background); err != nil {
+			return fmt.Errorf("delete the StatefulSets in Namespace %q: %w", namespace.Name, err)
+		}
+	}
+	if err := r.host.DeleteAllOf(ctx, &corev1.Pod{}, inNamespace); err != nil {
+		return fmt.Errorf("delete the pods in Namespace %q: %w", namespace.Name, err)
+	}
+	if err := r.deleteServices(ctx, namespace.Name); err != nil {
+		return err
+	}
+	return r.deleteExactly(ctx, namespace)
+}
+
+// deleteServices deletes one by one: a collection of Services cannot be deleted on every host.
+func (r *Reconciler) deleteServices(ctx context.Context, namespace string) error {
+	var services corev1.ServiceList
+	if err := r.host.List(ctx, &services, client.InNamespace(namespace)); err != nil {
+		return fmt.Errorf("list the Services in Namespace %q: %w", namespace, err)
+	}
+	for _, service := range services.Items {
+		if err := r.deleteExactly(ctx, &service); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// letGo removes the finalizer. Nothing of the virtual cluster is left on the host.
+func (r *Reconciler) letGo(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) error {
+	r.options.Registry.Delete(vc.UID)
+	r.connections.forget(vc.UID)
+	r.memory.forget(vc.UID)
+	key := client.ObjectKeyFromObject(vc)
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		var fresh clusterv1alpha1.VirtualCluster
+		if err := r.host.Get(ctx, key, &fresh); err != nil {
+			return err
+		}
+		if fresh.UID != vc.UID || !controllerutil.RemoveFinalizer(&fresh, clusterv1alpha1.Finalizer) {
+			return nil
+		}
+		return r.host.Update(ctx, &fresh, fieldManager)
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("remove the finalizer: %w", err)
+	}
+	return nil
+}

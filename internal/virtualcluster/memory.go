@@ -1,0 +1,50 @@
+package virtualcluster
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// memory is what the lifecycle controller remembers between two looks at a virtual cluster, only to save work: all of
+// it is found out again after a restart.
+type memory struct {
+	mu    sync.Mutex
+	byUID map[types.UID]*remembered // protected by mu
+}
+
+// remembered is about one virtual cluster. One worker at a time uses it.
+type remembered struct {
+	// made is the result of the last complete application of generation, at appliedAt.
+	made       *made
+	generation int64
+	appliedAt  time.Time
+	// refusedSince is when the host first refused the agent, in the present attempt.
+	refusedSince time.Time
+	// waitingSince is when the present wait for readiness began; zero while the control plane is ready.
+	waitingSince time.Time
+	// endpoints is what was last written into the tenant, and when.
+	endpoints   string
+	endpointsAt time.Time
+}
+
+func newMemory() *memory { return &memory{byUID: map[types.UID]*remembered{}} }
+
+func (m *memory) of(uid types.UID) *remembered {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	entry, ok := m.byUID[uid]
+	if !ok {
+		entry = &remembered{}
+		m.byUID[uid] = entry
+	}
+	return entry
+}
+
+// forget makes the next look at a virtual cluster apply everything.
+func (m *memory) forget(uid types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byUID, uid)
+}

@@ -1,0 +1,84 @@
+package virtualcluster
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+
+	"k8s.io/utils/clock"
+
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
+	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
+)
+
+// Names and ports of the agent's own objects. The chart and the architecture document repeat them.
+const (
+	// AgentName is the name of the agent's Deployment, Service and ServiceAccount.
+	AgentName = "matryoshka-agent"
+	// LabelApp is the label by which the agent's and the DNS's pods are selected.
+	LabelApp = "app.kubernetes.io/name"
+
+	// FrontDoorPort, KubeletDoorPort and AddressDoorPort are the agent's ports, of the Service and of the pods alike.
+	FrontDoorPort   = 8443
+	KubeletDoorPort = 8444
+	AddressDoorPort = 8445
+
+	dnsPort = 1053
+
+	// TenantRole is the ClusterRole that the agent binds to itself in control and mapped namespaces.
+	TenantRole = "matryoshka-agent-tenant"
+	// KubeconfigRole is the ClusterRole that the agent binds to itself in the namespaces of VirtualClusters.
+	KubeconfigRole = "matryoshka-agent-kubeconfig"
+)
+
+// Options are what the controllers need to know. All fields are required unless they say otherwise.
+type Options struct {
+	// SystemNamespace is where the agent, its Service and the DNS run.
+	SystemNamespace string
+	// Image of the control planes: the agent's own.
+	Image string
+	// FrontDoorAddress is the URL of the front door that kubeconfigs carry.
+	FrontDoorAddress string
+	// DNSService is the name of the DNS's Service in the system namespace.
+	DNSService string
+	// ClusterDomain of the tenants. Empty means "cluster.local".
+	ClusterDomain string
+
+	// Door signs the identities of control planes at the doors.
+	Door *pki.Authority
+	// Registry is filled with the tenants.
+	Registry *tenants.Registry
+	// Synced tells whether the sync engine serves a tenant. Nil leaves the condition Synced out.
+	Synced func(tenants.Tenant) bool
+	// Clock is for tests. Nil means the real one.
+	Clock clock.PassiveClock
+}
+
+// Validate reports every error at once.
+func (o *Options) Validate() error {
+	var errs []error
+	for name, value := range map[string]string{
+		"namespace": o.SystemNamespace, "image": o.Image, "dns-service": o.DNSService,
+	} {
+		if value == "" {
+			errs = append(errs, fmt.Errorf("--%s must not be empty", name))
+		}
+	}
+	if address, err := url.Parse(o.FrontDoorAddress); err != nil || address.Scheme != "https" || address.Host == "" {
+		errs = append(errs, fmt.Errorf("--front-door-address %q must be a URL such as https://127.0.0.1:8443", o.FrontDoorAddress))
+	}
+	if o.Door == nil || o.Registry == nil {
+		errs = append(errs, errors.New("the door authority and the registry are required"))
+	}
+	return errors.Join(errs...)
+}
+
+func (o *Options) clusterDomain() string {
+	if o.ClusterDomain == "" {
+		return "cluster.local"
+	}
+	return o.ClusterDomain
+}
+
+// DoorServerName is the name that the doors' certificates carry.
+func (o *Options) DoorServerName() string { return AgentName + "." + o.SystemNamespace + ".svc" }

@@ -1,0 +1,150 @@
+package virtualcluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+)
+
+const (
+	// lostAfter is how long a control plane that was ready may not answer before it counts as not ready: the engine
+	// drops its caches of a tenant then, and a busy machine must not have that happen all the time.
+	lostAfter = 5 * time.Second
+	// tenantCallTimeout bounds a call of a tenant's API server.
+	tenantCallTimeout = 5 * time.Second
+)
+
+// awaitReady looks once whether the virtual cluster is usable and returns when to look again. It asks the API server
+// itself: the pod's readiness is known to the host only seconds later.
+func (r *Reconciler) awaitReady(ctx context.Context, vc *clusterv1alpha1.VirtualCluster, made *made) (time.Duration, error) {
+	known, now := r.memory.of(vc.UID), r.options.Clock.Now()
+	if err := made.connection.probe(ctx); err != nil {
+		r.log.Debug("Control plane is not ready", "namespace", vc.Namespace, "name", vc.Name, "reason", err.Error())
+		return r.notReady(ctx, vc, known, now, err), nil
+	}
+	setCondition(vc, clusterv1alpha1.ConditionControlPlaneReady, metav1.ConditionTrue, reasonReady, "The API server answers on /readyz")
+	vc.Status.KubernetesVersion = vc.Spec.KubernetesVersion
+	vc.Status.Endpoint = r.options.FrontDoorAddress
+
+	hasDefault, err := hasDefaultServiceAccount(ctx, made.connection)
+	if err != nil || !hasDefault {
+		message := "The API server answers; its default ServiceAccount does not exist yet"
+		setCondition(vc, clusterv1alpha1.ConditionReady, metav1.ConditionFalse, reasonBootstrapping, message)
+		return known.pollAfter(now), nil
+	}
+	if err := r.keepKubernetesService(ctx, vc, made, known); err != nil {
+		// A tenant can refuse this with a webhook of its own; it is the one who misses it.
+		r.log.Warn("Could not keep default/kubernetes of the virtual cluster", "namespace", vc.Namespace, "name", vc.Name, "error", err.Error())
+	}
+	vc.Status.KubeconfigSecret = kubeconfigSecretName(vc)
+	setCondition(vc, clusterv1alpha1.ConditionReady, metav1.ConditionTrue, reasonReady, "The virtual cluster is usable")
+	if !r.reportSynced(vc) {
+		return known.pollAfter(now), nil
+	}
+	known.waitingSince = time.Time{}
+	return min(resyncPeriod, made.renewAt.Sub(now)), nil
+}
+
+// pollAfter is when to look again at what is not there yet: at once in the beginning, since seconds count then, and
+// rarely when something is wrong.
+func (k *remembered) pollAfter(now time.Time) time.Duration {
+	if k.waitingSince.IsZero() {
+		k.waitingSince = now
+	}
+	switch waited := now.Sub(k.waitingSince); {
+	case waited < 15*time.Second:
+		return 50 * time.Millisecond
+	case waited < time.Minute:
+		return 500 * time.Millisecond
+	default:
+		return 5 * time.Second
+	}
+}
+
+func (r *Reconciler) notReady(ctx context.Context, vc *clusterv1alpha1.VirtualCluster, known *remembered, now time.Time, probeErr error) time.Duration {
+	after := known.pollAfter(now)
+	waited := now.Sub(known.waitingSince)
+	wasReady := apimeta.IsStatusConditionTrue(vc.Status.Conditions, clusterv1alpha1.ConditionControlPlaneReady)
+	if wasReady && waited < lostAfter {
+		return 250 * time.Millisecond
+	}
+	reason, message := reasonStarting, "The control plane is starting"
+	if wasReady || waited > time.Minute {
+		reason, message = reasonNotAnswering, "The API server does not answer: "+probeErr.Error()
+	}
+	if problem := r.podProblem(ctx, vc); problem != "" {
+		message = problem
+	}
+	setProgress(vc, reason, message)
+	return after
+}
+
+// podProblem says what keeps the control plane's pod from running; empty when nothing is known.
+func (r *Reconciler) podProblem(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) string {
+	pods, err := r.controlPods(ctx, vc)
+	if err != nil {
+		return ""
+	}
+	for _, pod := range pods {
+		for _, condition := range pod.Status.Conditions {
+			if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
+				return fmt.Sprintf("The pod %s/%s is not scheduled: %s", pod.Namespace, pod.Name, condition.Message)
+			}
+		}
+		for _, container := range pod.Status.ContainerStatuses {
+			if waiting := container.State.Waiting; waiting != nil && waiting.Message != "" {
+				return fmt.Sprintf("The pod %s/%s waits: %s: %s", pod.Namespace, pod.Name, waiting.Reason, waiting.Message)
+			}
+		}
+	}
+	return ""
+}
+
+// controlPods are the control plane's pods that are not going away.
+func (r *Reconciler) controlPods(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) ([]corev1.Pod, error) {
+	var list corev1.PodList
+	err := r.cached.List(ctx, &list, client.InNamespace(mapping.ControlNamespace(vc.Status.ID)), client.MatchingLabels(podLabels(vc)))
+	if err != nil {
+		return nil, fmt.Errorf("list the pods of the control plane: %w", err)
+	}
+	var pods []corev1.Pod
+	for _, pod := range list.Items {
+		if pod.DeletionTimestamp.IsZero() {
+			pods = append(pods, pod)
+		}
+	}
+	return pods, nil
+}
+
+func hasDefaultServiceAccount(ctx context.Context, connection *connection) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, tenantCallTimeout)
+	defer cancel()
+	_, err := connection.client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// reportSynced sets the condition Synced and tells whether it is final.
+func (r *Reconciler) reportSynced(vc *clusterv1alpha1.VirtualCluster) bool {
+	if r.options.Synced == nil {
+		return true
+	}
+	tenant, ok := r.options.Registry.ByUID(vc.UID)
+	if ok && r.options.Synced(tenant) {
+		setCondition(vc, clusterv1alpha1.ConditionSynced, metav1.ConditionTrue, reasonServing, "The sync engine serves the virtual cluster")
+		return true
+	}
+	setCondition(vc, clusterv1alpha1.ConditionSynced, metav1.ConditionFalse, reasonNotServing, "The sync engine has not taken up the virtual cluster yet")
+	return false
+}

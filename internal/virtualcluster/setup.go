@@ -1,0 +1,188 @@
+package virtualcluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+)
+
+// workers is how many virtual clusters are looked at at a time; each look is short and mostly waits.
+const workers = 8
+
+// NewScheme knows the kinds that this package uses.
+func NewScheme() (*runtime.Scheme, error) {
+	known := runtime.NewScheme()
+	if err := scheme.AddToScheme(known); err != nil {
+		return nil, fmt.Errorf("register the kinds of Kubernetes: %w", err)
+	}
+	if err := clusterv1alpha1.AddToScheme(known); err != nil {
+		return nil, fmt.Errorf("register VirtualCluster: %w", err)
+	}
+	return known, nil
+}
+
+// CacheOptions limits the manager's caches to what the agent itself has made. Secrets, ConfigMaps and RoleBindings
+// are never watched.
+func CacheOptions() (cache.Options, error) {
+	control := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{mapping.LabelKind: mapping.KindControl})}
+	ours, err := labels.NewRequirement(mapping.LabelUID, selection.Exists, nil)
+	if err != nil {
+		return cache.Options{}, fmt.Errorf("make a label selector: %w", err)
+	}
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&appsv1.StatefulSet{}:         control,
+			&corev1.Service{}:             control,
+			&corev1.Pod{}:                 control,
+			&networkingv1.NetworkPolicy{}: control,
+			&corev1.Namespace{}:           {Label: labels.NewSelector().Add(*ours)},
+		},
+	}, nil
+}
+
+// NewHostClient returns a client that reads and writes directly; the manager's own reads from caches.
+func NewHostClient(mgr ctrl.Manager) (client.Client, error) {
+	return client.New(mgr.GetConfig(), client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient()})
+}
+
+// SetupWithManager adds the controllers of this package to a manager whose scheme and caches are NewScheme's and
+// CacheOptions'.
+func SetupWithManager(mgr ctrl.Manager, options Options, log *slog.Logger) error {
+	if options.Clock == nil {
+		options.Clock = clock.RealClock{}
+	}
+	if err := options.Validate(); err != nil {
+		return err
+	}
+	host, err := NewHostClient(mgr)
+	if err != nil {
+		return fmt.Errorf("make a client of the host: %w", err)
+	}
+	connections := newConnections(options.Clock)
+	reconciler := &Reconciler{
+		options: &options, log: log, host: host, cached: mgr.GetClient(),
+		connections: connections, memory: newMemory(),
+	}
+	if err := reconciler.setup(mgr); err != nil {
+		return fmt.Errorf("set up the lifecycle controller: %w", err)
+	}
+	registrar := &registrar{options: &options, host: host, cached: mgr.GetClient(), connections: connections}
+	err = ctrl.NewControllerManagedBy(mgr).Named("registry").
+		For(&clusterv1alpha1.VirtualCluster{}).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(byLabels)).
+		WithOptions(controller.Options{NeedLeaderElection: ptr.To(false), MaxConcurrentReconciles: workers}).
+		Complete(registrar)
+	if err != nil {
+		return fmt.Errorf("set up the registry of tenants: %w", err)
+	}
+	orphans := &orphanCollector{host: host, cached: mgr.GetClient(), log: log}
+	err = ctrl.NewControllerManagedBy(mgr).Named("orphans").
+		For(&corev1.Namespace{}).
+		// The end of a VirtualCluster is the moment to look at its namespaces.
+		Watches(&clusterv1alpha1.VirtualCluster{}, namespacesOf(mgr.GetClient()), builder.WithPredicates(onlyDeletions())).
+		Complete(orphans)
+	if err != nil {
+		return fmt.Errorf("set up the collector of orphaned namespaces: %w", err)
+	}
+	return nil
+}
+
+func (r *Reconciler) setup(mgr ctrl.Manager) error {
+	owned := handler.EnqueueRequestsFromMapFunc(byLabels)
+	return ctrl.NewControllerManagedBy(mgr).Named("virtualcluster").
+		For(&clusterv1alpha1.VirtualCluster{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&appsv1.StatefulSet{}, owned, builder.WithPredicates(r.disturbances())).
+		Watches(&corev1.Service{}, owned, builder.WithPredicates(r.disturbances())).
+		Watches(&networkingv1.NetworkPolicy{}, owned, builder.WithPredicates(r.disturbances())).
+		Watches(&corev1.Namespace{}, owned, builder.WithPredicates(r.disturbances())).
+		Watches(&corev1.Pod{}, owned).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		Complete(r)
+}
+
+// byLabels finds the VirtualCluster that an object belongs to.
+func byLabels(_ context.Context, object client.Object) []reconcile.Request {
+	key := client.ObjectKey{Namespace: object.GetLabels()[mapping.LabelNamespace], Name: object.GetLabels()[mapping.LabelName]}
+	if key.Namespace == "" || key.Name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: key}}
+}
+
+// disturbances lets through what calls for applying everything again: a deletion, and a change that is not one of
+// status alone. Our own changes come back as such too; the second application then changes nothing.
+func (r *Reconciler) disturbances() predicate.Predicate {
+	disturbed := func(object client.Object) bool {
+		r.memory.forget(types.UID(object.GetLabels()[mapping.LabelUID]))
+		return true
+	}
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		DeleteFunc:  func(e event.DeleteEvent) bool { return disturbed(e.Object) },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			if e.ObjectNew.GetResourceVersion() == e.ObjectOld.GetResourceVersion() || isOnlyStatus(e.ObjectOld, e.ObjectNew) {
+				return false
+			}
+			return disturbed(e.ObjectNew)
+		},
+	}
+}
+
+// isOnlyStatus tells whether nothing of the labels and the spec has changed. Kinds without a generation count as
+// changed, but for a namespace's way through its phases, whose end is a deletion.
+func isOnlyStatus(before, after client.Object) bool {
+	if !labels.Equals(before.GetLabels(), after.GetLabels()) {
+		return false
+	}
+	if _, ok := after.(*corev1.Namespace); ok {
+		return true
+	}
+	return after.GetGeneration() != 0 && before.GetGeneration() == after.GetGeneration()
+}
+
+func namespacesOf(cached client.Reader) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
+		var namespaces corev1.NamespaceList
+		if err := cached.List(ctx, &namespaces, client.MatchingLabels{mapping.LabelUID: string(object.GetUID())}); err != nil {
+			return nil // the next resync of the namespaces finds them
+		}
+		var requests []reconcile.Request
+		for _, namespace := range namespaces.Items {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&namespace)})
+		}
+		return requests
+	})
+}
+
+func onlyDeletions() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
