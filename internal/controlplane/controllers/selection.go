@@ -1,0 +1,32 @@
+package controllers
+
+import (
+	"slices"
+
+	"k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	"k8s.io/kubernetes/cmd/kube-controller-manager/names"
+)
+
+// hostOwned are the controllers whose work is the host's: in the tenant, nodes are mirrors and volumes are bound by
+// the sync. Running them would taint mirrored nodes, hand out pod ranges or attach volumes a second time.
+// Upstream itself skips the cloud providers' controllers. ("ttl" writes an annotation on every node; it is not ttl-after-finished.)
+var hostOwned = []string{
+	names.NodeLifecycleController,
+	names.NodeIpamController,
+	names.TTLController,
+	names.PersistentVolumeBinderController,
+	names.PersistentVolumeAttachDetachController,
+	names.PersistentVolumeExpanderController,
+}
+
+// selected returns upstream's descriptors without those of the host. The token controller is built apart, because its
+// descriptor carries a client that only upstream's own main function can set.
+func selected() map[string]*app.ControllerDescriptor {
+	descriptors := app.NewControllerDescriptors()
+	for name, descriptor := range descriptors {
+		if descriptor.RequiresSpecialHandling() || descriptor.IsDisabledByDefault() || slices.Contains(hostOwned, name) {
+			delete(descriptors, name)
+		}
+	}
+	return descriptors
+}

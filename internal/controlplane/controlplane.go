@@ -1,0 +1,200 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store"
+)
+
+// ErrStarted is returned by Start of a control plane that was started before.
+var ErrStarted = errors.New("the control plane was started before")
+
+// stopTimeout bounds the parts of a stop that have no context of their own.
+const stopTimeout = 20 * time.Second
+
+// ControlPlane is one control plane. It is started once and stopped once; a restart is a new ControlPlane.
+type ControlPlane struct {
+	config   config.ControlPlane
+	log      *slog.Logger
+	listener net.Listener
+
+	mu      sync.Mutex
+	started bool
+	runtime string
+	store   store.Store
+	server  *server
+
+	// cancelWork ends what uses the API server; cancelServer ends the API server itself, which must live longer.
+	cancelWork, cancelServer context.CancelFunc
+	work, serving            sync.WaitGroup
+
+	ready *readiness
+	// failed receives the first error of a part that ended by itself.
+	failed chan error
+}
+
+// Option changes a default of New.
+type Option func(*ControlPlane)
+
+// WithListener serves on the listener instead of the configured address. The control plane closes it.
+func WithListener(l net.Listener) Option { return func(c *ControlPlane) { c.listener = l } }
+
+// WithLogger logs there instead of to slog's default.
+func WithLogger(l *slog.Logger) Option { return func(c *ControlPlane) { c.log = l } }
+
+// New returns a control plane with a defaulted and validated copy of the configuration. Nothing runs yet.
+func New(c config.ControlPlane, options ...Option) (*ControlPlane, error) {
+	c.APIVersion, c.Kind = config.APIVersion, config.Kind
+	c.Default()
+	if err := c.Validate().ToAggregate(); err != nil {
+		return nil, fmt.Errorf("control plane configuration: %w", err)
+	}
+	cp := &ControlPlane{config: c, log: slog.Default(), ready: newReadiness(c.Scheduler), failed: make(chan error, 1)}
+	for _, option := range options {
+		option(cp)
+	}
+	cp.log = cp.log.With("vcluster", c.Name)
+	return cp, nil
+}
+
+// Start begins to serve and returns when the API answers; readiness comes later, see Ready. The context bounds the
+// start alone. When Start fails, nothing is left running.
+func (c *ControlPlane) Start(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.started {
+		return ErrStarted
+	}
+	c.started = true
+	if err := c.start(ctx); err != nil {
+		return errors.Join(err, c.stop(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+func (c *ControlPlane) start(ctx context.Context) error {
+	var err error
+	if c.runtime, err = os.MkdirTemp("", "matryoshka-"); err != nil {
+		return fmt.Errorf("make the runtime folder: %w", err)
+	}
+	if c.store, err = store.New(c.config.Store, c.runtime); err != nil {
+		return err
+	}
+	endpoint, err := c.store.Start(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.listen(ctx); err != nil {
+		return err
+	}
+	serverCtx, cancelServer := context.WithCancel(context.WithoutCancel(ctx))
+	c.cancelServer = cancelServer
+	if c.server, err = newServer(serverCtx, c.config, endpoint, c.runtime, c.listener, c.ready); err != nil {
+		return err
+	}
+	c.serving.Go(func() { c.fail(c.server.run(serverCtx)) })
+	if err := c.server.awaitServing(ctx, c.failed); err != nil {
+		return err
+	}
+	return c.startWork(ctx)
+}
+
+func (c *ControlPlane) listen(ctx context.Context) error {
+	if c.listener != nil {
+		return nil
+	}
+	address := net.JoinHostPort(c.config.BindAddress, strconv.Itoa(c.config.Port))
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", address, err)
+	}
+	c.listener = listener
+	return nil
+}
+
+// Stop ends everything in the order of use: controllers, API server, datastore. It may be called more than once.
+func (c *ControlPlane) Stop(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stop(ctx)
+}
+
+func (c *ControlPlane) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	var errs []error
+	if c.cancelWork != nil {
+		c.cancelWork()
+		errs = append(errs, await(ctx, &c.work, "controllers"))
+	}
+	if c.cancelServer != nil {
+		c.cancelServer()
+		errs = append(errs, await(ctx, &c.serving, "API server"))
+	}
+	if c.listener != nil {
+		// The API server has closed it, unless the start failed before it served.
+		if err := c.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if c.store != nil {
+		errs = append(errs, c.store.Stop(ctx))
+	}
+	if c.runtime != "" {
+		errs = append(errs, os.RemoveAll(c.runtime))
+	}
+	return errors.Join(errs...)
+}
+
+func await(ctx context.Context, group *sync.WaitGroup, what string) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		group.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("stop the %s: %w", what, ctx.Err())
+	}
+}
+
+// fail reports that a part ended. Only the first error counts: the others follow from it.
+func (c *ControlPlane) fail(err error) {
+	if err == nil {
+		return
+	}
+	select {
+	case c.failed <- err:
+	default:
+	}
+}
+
+// Failed receives an error when a part of the control plane ended by itself. The control plane must then be stopped.
+func (c *ControlPlane) Failed() <-chan error { return c.failed }
+
+// Ready is closed when /readyz would answer ok: the system objects exist and the controllers run.
+func (c *ControlPlane) Ready() <-chan struct{} { return c.ready.done }
+
+// ClientConfig returns a client configuration with all rights (system:masters) that talks to the API server over
+// loopback. It is nil before Start has returned.
+func (c *ControlPlane) ClientConfig() *rest.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.server == nil {
+		return nil
+	}
+	return c.server.clientConfig()
+}

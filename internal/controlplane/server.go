@@ -1,0 +1,119 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/healthz"
+	"k8s.io/client-go/rest"
+	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
+	"k8s.io/kubernetes/cmd/kube-apiserver/app"
+	netutils "k8s.io/utils/net"
+
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
+)
+
+// server is the chain of upstream's API servers: aggregator, core, extensions.
+type server struct {
+	chain   *aggregatorapiserver.APIAggregator
+	serving chan struct{}
+}
+
+func newServer(ctx context.Context, c config.ControlPlane, storeEndpoint, runtimeDir string, l net.Listener, r *readiness) (*server, error) {
+	options, err := newOptions(c, storeEndpoint, runtimeDir, l)
+	if err != nil {
+		return nil, err
+	}
+	completedOptions, err := options.Complete(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("complete the API server's options: %w", err)
+	}
+	if errs := completedOptions.Validate(); len(errs) > 0 {
+		return nil, fmt.Errorf("validate the API server's options: %w", utilerrors.NewAggregate(errs))
+	}
+	serverConfig, err := app.NewConfig(completedOptions)
+	if err != nil {
+		return nil, fmt.Errorf("configure the API server: %w", err)
+	}
+	adjust(serverConfig, c)
+	completed, err := serverConfig.Complete()
+	if err != nil {
+		return nil, fmt.Errorf("complete the API server: %w", err)
+	}
+	chain, err := app.CreateServerChain(completed)
+	if err != nil {
+		return nil, fmt.Errorf("create the API server: %w", err)
+	}
+	s := &server{chain: chain, serving: make(chan struct{})}
+	return s, s.addChecks(r)
+}
+
+// adjust sets what no option of upstream's can.
+func adjust(serverConfig *app.Config, c config.ControlPlane) {
+	core := serverConfig.KubeAPIs
+	// The address of default/kubernetes is the host's choice, not the first of the range.
+	core.Extra.APIServerServiceIP = netutils.ParseIPSloppy(c.ServiceAddress)
+	core.ControlPlane.Generic.DisabledPostStartHooks.Insert(disabledHooks...)
+}
+
+// disabledHooks either sleep before they work and end the process when they are late (their objects are written by
+// package bootstrap), or keep a lease that only matters between several API servers of one cluster: one write every
+// ten seconds that would never let an idle control plane be idle.
+var disabledHooks = []string{
+	"rbac/bootstrap-roles",
+	"scheduling/bootstrap-system-priority-classes",
+	"start-system-namespaces-controller",
+	"start-kube-apiserver-identity-lease-controller",
+	"start-kube-apiserver-identity-lease-garbage-collector",
+	"peer-endpoint-reconciler-controller",
+}
+
+func (s *server) addChecks(r *readiness) error {
+	for _, check := range r.checks() {
+		if err := s.chain.GenericAPIServer.AddReadyzChecks(healthz.HealthChecker(check)); err != nil {
+			return fmt.Errorf("add readiness check %q: %w", check.Name(), err)
+		}
+	}
+	return s.chain.GenericAPIServer.AddPostStartHook("matryoshka-serving", func(genericapiserver.PostStartHookContext) error {
+		close(s.serving)
+		return nil
+	})
+}
+
+// run serves until the context ends and every request in flight is answered.
+func (s *server) run(ctx context.Context) error {
+	prepared, err := s.chain.PrepareRun()
+	if err != nil {
+		return fmt.Errorf("prepare the API server: %w", err)
+	}
+	if err := prepared.Run(ctx); err != nil {
+		return fmt.Errorf("run the API server: %w", err)
+	}
+	if ctx.Err() == nil {
+		return errors.New("the API server ended by itself")
+	}
+	return nil
+}
+
+func (s *server) awaitServing(ctx context.Context, failed <-chan error) error {
+	select {
+	case <-s.serving:
+		return nil
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the API server: %w", ctx.Err())
+	}
+}
+
+// clientConfig is the loopback client without client-side limits: priority and fairness exempts it anyway.
+func (s *server) clientConfig() *rest.Config {
+	c := rest.CopyConfig(s.chain.GenericAPIServer.LoopbackClientConfig)
+	c.QPS, c.Burst = -1, 0
+	return c
+}

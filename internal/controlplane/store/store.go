@@ -1,0 +1,72 @@
+// Package store runs the datastore of a control plane and hands the API server an etcd endpoint for it.
+//
+// It is not a client and it knows nothing of Kubernetes objects. Invariants: a write that was acknowledged is on disk
+// (sqlite runs with synchronous=FULL); the endpoint is a unix socket that only this process can open and that is gone
+// after Stop; nothing here polls: a write wakes the watchers; and no error shows a data source name.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
+)
+
+// Store is a datastore that speaks the etcd protocol. It is started once and stopped once.
+type Store interface {
+	// Start opens the data and returns the endpoint for an etcd client. The context bounds the start alone.
+	Start(ctx context.Context) (endpoint string, err error)
+	// Stop closes the endpoint and the data; what was acknowledged is kept. It may be called without Start.
+	Stop(ctx context.Context) error
+}
+
+// ErrOpen is returned when the data cannot be opened: a corrupt file, a folder without write permission, a full disk.
+var ErrOpen = errors.New("open the datastore")
+
+// New returns the store that the configuration names. The socket lies in runtimeDir, which must be private.
+func New(c config.Store, runtimeDir string) (Store, error) {
+	socket := filepath.Join(runtimeDir, "store.sock")
+	// A unix socket's path has 108 bytes in the kernel, the final zero included.
+	if len(socket) > 107 {
+		return nil, fmt.Errorf("socket path %q is longer than 107 bytes: choose a shorter temporary folder", socket)
+	}
+	switch c.Type {
+	case config.StoreMemory:
+		return &kine{endpoint: "memory://", socket: socket}, nil
+	case config.StoreSQLite:
+		if strings.ContainsAny(c.Path, "?%#") {
+			return nil, fmt.Errorf("sqlite path %q: must not contain ?, %% or #", c.Path)
+		}
+		return &kine{
+			endpoint: sqliteEndpoint(c.Path),
+			socket:   socket,
+			compacts: true,
+			prepare:  func() error { return prepareFile(c.Path) },
+		}, nil
+	default:
+		return nil, fmt.Errorf("store type %q is not known: use %q or %q", c.Type, config.StoreSQLite, config.StoreMemory)
+	}
+}
+
+// sqliteEndpoint asks for full durability. The vacuum at start is off because it copies the whole file, which would
+// make the start as slow as the data is large; freed pages are used again.
+func sqliteEndpoint(path string) string {
+	return "sqlite://" + path + "?_journal_mode=WAL&_busy_timeout=30000&_synchronous=FULL&_txlock=immediate" +
+		"&_kine_disable_startup_vacuum=true"
+}
+
+// prepareFile makes the folder and the file, so that both have the right mode before anything is written.
+func prepareFile(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("%w: %w", ErrOpen, err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrOpen, err)
+	}
+	return f.Close()
+}

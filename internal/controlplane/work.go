@@ -1,0 +1,42 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/bootstrap"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/controllers"
+)
+
+// startWork starts what uses the API server: the seeding of the system objects, the controllers, the scheduler. They
+// run side by side; controllers find what is seeded by their watches.
+func (c *ControlPlane) startWork(ctx context.Context) error {
+	client, err := kubernetes.NewForConfig(c.server.clientConfig())
+	if err != nil {
+		return fmt.Errorf("create the loopback client: %w", err)
+	}
+	workCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c.cancelWork = cancel
+	c.work.Go(func() {
+		if err := bootstrap.Ensure(workCtx, client); err != nil {
+			if workCtx.Err() == nil {
+				c.fail(fmt.Errorf("write the system objects: %w", err))
+			}
+			return
+		}
+		c.ready.started(partBootstrap)
+	})
+	c.work.Go(func() {
+		err := controllers.Run(workCtx, controllers.Config{
+			Client:       c.server.clientConfig(),
+			PKIDirectory: c.config.PKIDirectory,
+			Started:      func() { c.ready.started(partControllers) },
+		})
+		if err != nil {
+			c.fail(fmt.Errorf("run the controllers: %w", err))
+		}
+	})
+	return nil
+}
