@@ -71,17 +71,22 @@ func (s *Scope) HostKey(virtualObject client.Object, key Key) client.ObjectKey {
 	}
 }
 
-// TenantKey is the key of the tenant object that a host copy belongs to, from its labels and annotations.
+// TenantKey is the key of the tenant object that a host copy belongs to, from its labels and annotations. ok is false
+// for what belongs to another tenant, to the control plane, or carries labels that do not fit its namespace.
 func (s *Scope) TenantKey(hostObject client.Object) (key Key, ok bool) {
 	labels := hostObject.GetLabels()
 	if labels[mapping.LabelUID] != string(s.Tenant.UID) {
+		return Key{}, false
+	}
+	tenantNamespace := labels[mapping.LabelTenantNamespace]
+	if namespace := hostObject.GetNamespace(); namespace != "" && (tenantNamespace == "" || namespace != s.HostNamespace(tenantNamespace)) {
 		return Key{}, false
 	}
 	name := hostObject.GetAnnotations()[mapping.AnnotationTenantName]
 	if name == "" {
 		name = hostObject.GetName()
 	}
-	return Key{Namespace: labels[mapping.LabelTenantNamespace], Name: name}, true
+	return Key{Namespace: tenantNamespace, Name: name}, true
 }
 
 // Owns tells whether a host object was made for this tenant.

@@ -38,6 +38,9 @@ type Options struct {
 // AgentRole is the ClusterRole that the agent has in each mapped namespace and nowhere else as a whole.
 const AgentRole = "matryoshka-agent-tenant"
 
+// WorkloadAccount is the host ServiceAccount, without rights and without token, of every pod in a mapped namespace.
+const WorkloadAccount = mapping.ReservedPrefix + "workload"
+
 // Ensurer makes mapped namespaces. It is safe for concurrent use and remembers what is complete.
 type Ensurer struct {
 	hostClient client.Client
@@ -136,6 +139,9 @@ func (e *Ensurer) make(ctx context.Context, tenant tenants.Tenant, tenantNamespa
 	if err := e.makeBinding(ctx, tenant, tenantNamespace, name); err != nil {
 		return err
 	}
+	if err := e.makeAccount(ctx, tenant, tenantNamespace, name); err != nil {
+		return err
+	}
 	return e.makePolicies(ctx, tenant, tenantNamespace, name, wanted)
 }
 
@@ -152,9 +158,7 @@ func ownerLabels(tenant tenants.Tenant, tenantNamespace string) map[string]strin
 func (e *Ensurer) makeNamespace(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted fence) error {
 	desired := ownerLabels(tenant, tenantNamespace)
 	desired[mapping.LabelKind] = mapping.KindMapped
-	for _, mode := range []string{"enforce", "enforce-version"} {
-		desired["pod-security.kubernetes.io/"+mode] = string(wanted.podSecurity)
-	}
+	desired["pod-security.kubernetes.io/enforce"] = string(wanted.podSecurity)
 	desired["pod-security.kubernetes.io/enforce-version"] = "latest"
 
 	hostNamespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: desired}}
@@ -195,6 +199,22 @@ func (e *Ensurer) makeBinding(ctx context.Context, tenant tenants.Tenant, tenant
 	return e.write(ctx, desired, existing, func() bool {
 		same := equality.Semantic.DeepEqual(existing.Subjects, desired.Subjects) && maps.Equal(existing.Labels, desired.Labels)
 		existing.Subjects, existing.Labels = desired.Subjects, desired.Labels
+		return same
+	})
+}
+
+// makeAccount makes the ServiceAccount of the tenant's pods. The host's "default" would come some time after the
+// namespace, pods would be refused until then, and what a host adds to it (pull secrets) is not for tenants.
+func (e *Ensurer) makeAccount(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string) error {
+	noToken := false
+	desired := &corev1.ServiceAccount{
+		ObjectMeta:                   metav1.ObjectMeta{Namespace: name, Name: WorkloadAccount, Labels: ownerLabels(tenant, tenantNamespace)},
+		AutomountServiceAccountToken: &noToken,
+	}
+	existing := &corev1.ServiceAccount{}
+	return e.write(ctx, desired, existing, func() bool {
+		same := equality.Semantic.DeepEqual(existing.AutomountServiceAccountToken, &noToken) && maps.Equal(existing.Labels, desired.Labels)
+		existing.AutomountServiceAccountToken, existing.Labels = &noToken, desired.Labels
 		return same
 	})
 }

@@ -1,0 +1,31 @@
+// Package configmap copies the ConfigMaps that pods refer to.
+//
+// How and when is package referenced's business. Invariant: the host copy is never immutable, since the tenant may
+// replace its own by a new one of the same name.
+package configmap
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/referenced"
+)
+
+// NewCopier makes the copier of ConfigMaps; names are those that a pod refers to.
+func NewCopier(names func(pod *corev1.Pod) []string) *referenced.Copier {
+	return referenced.NewCopier(referenced.Type{
+		Kind:  "configmap",
+		Empty: func() client.Object { return &corev1.ConfigMap{} },
+		Fill:  fill,
+		Names: names,
+	})
+}
+
+func fill(host, virtual client.Object) bool {
+	hostConfigMap, isHost := host.(*corev1.ConfigMap)
+	virtualConfigMap, isVirtual := virtual.(*corev1.ConfigMap)
+	if isHost && isVirtual {
+		hostConfigMap.Data, hostConfigMap.BinaryData = virtualConfigMap.Data, virtualConfigMap.BinaryData
+	}
+	return true
+}

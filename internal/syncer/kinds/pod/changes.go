@@ -1,0 +1,120 @@
+package pod
+
+import (
+	"context"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+)
+
+// changesDown carries to a running host pod what may change in a tenant's pod.
+func (k *kind) changesDown(ctx context.Context, scope *engine.Scope, virtualPod, hostPod, desired *corev1.Pod) error {
+	if err := k.write(ctx, scope, "", hostPod, withChanges(hostPod, desired)); err != nil {
+		return err
+	}
+	if err := k.write(ctx, scope, "resize", hostPod, withResources(hostPod, desired)); err != nil {
+		return err
+	}
+	if err := k.debugDown(ctx, scope, virtualPod, hostPod); err != nil {
+		return err
+	}
+	gated := hostPod.DeepCopy()
+	gated.Status.Conditions = gatesDown(virtualPod, hostPod)
+	return k.write(ctx, scope, "status", hostPod, gated)
+}
+
+func (k *kind) write(ctx context.Context, scope *engine.Scope, subresource string, hostPod, changed *corev1.Pod) error {
+	if equality.Semantic.DeepEqual(hostPod, changed) {
+		return nil
+	}
+	if _, err := patch(ctx, scope.HostClient, subresource, hostPod, changed); err != nil {
+		return &engine.HostError{Action: "change pod " + engine.KeyOf(hostPod).String(), Err: err}
+	}
+	return nil
+}
+
+// withChanges is the host pod with what may change of the pod itself: metadata, images, the deadline and more
+// tolerations. It is pure.
+func withChanges(hostPod, desired *corev1.Pod) *corev1.Pod {
+	changed := hostPod.DeepCopy()
+	engine.SetHostMeta(changed, desired.ObjectMeta)
+	copyImages(changed.Spec.InitContainers, desired.Spec.InitContainers)
+	copyImages(changed.Spec.Containers, desired.Spec.Containers)
+	if desired.Spec.ActiveDeadlineSeconds != nil {
+		changed.Spec.ActiveDeadlineSeconds = desired.Spec.ActiveDeadlineSeconds
+	}
+	for _, toleration := range desired.Spec.Tolerations {
+		if !slices.ContainsFunc(changed.Spec.Tolerations, func(has corev1.Toleration) bool { return equality.Semantic.DeepEqual(has, toleration) }) {
+			changed.Spec.Tolerations = append(changed.Spec.Tolerations, toleration)
+		}
+	}
+	return changed
+}
+
+func copyImages(host, desired []corev1.Container) {
+	for index := range host {
+		for _, container := range desired {
+			if container.Name == host[index].Name {
+				host[index].Image = container.Image
+			}
+		}
+	}
+}
+
+// withResources is the host pod with the tenant's requests and limits. What the host has added stays.
+func withResources(hostPod, desired *corev1.Pod) *corev1.Pod {
+	changed := hostPod.DeepCopy()
+	copyResources(changed.Spec.InitContainers, desired.Spec.InitContainers)
+	copyResources(changed.Spec.Containers, desired.Spec.Containers)
+	return changed
+}
+
+func copyResources(host, desired []corev1.Container) {
+	for index := range host {
+		for _, container := range desired {
+			if container.Name != host[index].Name {
+				continue
+			}
+			setQuantities(&host[index].Resources.Requests, container.Resources.Requests)
+			setQuantities(&host[index].Resources.Limits, container.Resources.Limits)
+		}
+	}
+}
+
+func setQuantities(host *corev1.ResourceList, desired corev1.ResourceList) {
+	for name, quantity := range desired {
+		if *host == nil {
+			*host = corev1.ResourceList{}
+		}
+		(*host)[name] = quantity
+	}
+}
+
+// debugDown adds ephemeral containers, which can only be added.
+func (k *kind) debugDown(ctx context.Context, scope *engine.Scope, virtualPod, hostPod *corev1.Pod) error {
+	changed := withDebug(virtualPod, hostPod, scope.Tenant.ServiceAddress)
+	if len(changed.Spec.EphemeralContainers) == len(hostPod.Spec.EphemeralContainers) {
+		return nil
+	}
+	if err := k.resolve(ctx, scope, virtualPod); err != nil {
+		return err
+	}
+	return k.write(ctx, scope, "ephemeralcontainers", hostPod, changed)
+}
+
+func withDebug(virtualPod, hostPod *corev1.Pod, serviceAddress string) *corev1.Pod {
+	changed := hostPod.DeepCopy()
+	for _, container := range virtualPod.Spec.EphemeralContainers {
+		if slices.ContainsFunc(hostPod.Spec.EphemeralContainers, func(has corev1.EphemeralContainer) bool { return has.Name == container.Name }) {
+			continue
+		}
+		added := *container.DeepCopy()
+		added.Env = environmentOf(virtualPod, serviceAddress).translate(added.Env)
+		renameEnvFrom(added.EnvFrom)
+		changed.Spec.EphemeralContainers = append(changed.Spec.EphemeralContainers, added)
+	}
+	return changed
+}

@@ -1,0 +1,154 @@
+package pod
+
+import (
+	"slices"
+	"sort"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+)
+
+// placement limits the nodes on which the host's scheduler may put the pod. A node that the tenant has chosen becomes an
+// affinity: with spec.nodeName the pod would go past the scheduler, its taints and the tenant's node selector.
+func (t translation) placement(spec *corev1.PodSpec) {
+	var expressions, fields []corev1.NodeSelectorRequirement
+	if spec.NodeName != "" {
+		fields = append(fields, corev1.NodeSelectorRequirement{
+			Key: metav1.ObjectNameField, Operator: corev1.NodeSelectorOpIn, Values: []string{spec.NodeName},
+		})
+		spec.NodeName = ""
+	}
+	for _, label := range sortedKeys(t.nodeSelector) {
+		expressions = append(expressions, corev1.NodeSelectorRequirement{
+			Key: label, Operator: corev1.NodeSelectorOpIn, Values: []string{t.nodeSelector[label]},
+		})
+	}
+	if len(expressions)+len(fields) > 0 {
+		require(spec, expressions, fields)
+	}
+	spec.Tolerations = hostTolerations(spec.Tolerations)
+}
+
+// require adds requirements to every term, since terms are alternatives.
+func require(spec *corev1.PodSpec, expressions, fields []corev1.NodeSelectorRequirement) {
+	if spec.Affinity == nil {
+		spec.Affinity = &corev1.Affinity{}
+	}
+	if spec.Affinity.NodeAffinity == nil {
+		spec.Affinity.NodeAffinity = &corev1.NodeAffinity{}
+	}
+	affinity := spec.Affinity.NodeAffinity
+	if affinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+		affinity.RequiredDuringSchedulingIgnoredDuringExecution = &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{}}}
+	}
+	terms := affinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
+	for index := range terms {
+		// An empty term matches nothing and must stay so, but for the one made above.
+		if len(terms[index].MatchExpressions)+len(terms[index].MatchFields) == 0 && len(terms) > 1 {
+			continue
+		}
+		terms[index].MatchExpressions = append(slices.Clip(terms[index].MatchExpressions), expressions...)
+		terms[index].MatchFields = append(slices.Clip(terms[index].MatchFields), fields...)
+	}
+}
+
+// controlPlaneTaints keep workloads off the host's control plane; a tenant has no say in that.
+var controlPlaneTaints = []string{"node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"}
+
+// nodeStateTaints are what a toleration of everything may mean for a tenant: the states that a node can be in.
+var nodeStateTaints = []string{
+	corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable, corev1.TaintNodeUnschedulable, corev1.TaintNodeMemoryPressure,
+	corev1.TaintNodeDiskPressure, corev1.TaintNodeNetworkUnavailable, corev1.TaintNodePIDPressure,
+}
+
+// hostTolerations are a pod's tolerations without those of the control plane's taints.
+func hostTolerations(virtual []corev1.Toleration) []corev1.Toleration {
+	var host []corev1.Toleration
+	for _, toleration := range virtual {
+		switch {
+		case slices.Contains(controlPlaneTaints, toleration.Key):
+		case toleration.Key == "":
+			host = append(host, nodeStates(toleration)...)
+		default:
+			host = append(host, toleration)
+		}
+	}
+	return host
+}
+
+func nodeStates(blanket corev1.Toleration) []corev1.Toleration {
+	tolerations := make([]corev1.Toleration, 0, len(nodeStateTaints))
+	for _, taint := range nodeStateTaints {
+		toleration := blanket
+		toleration.Key = taint
+		tolerations = append(tolerations, toleration)
+	}
+	return tolerations
+}
+
+// affinity translates the namespaces in pod affinities and drops what the tenant's API server has merged already.
+func (t translation) affinity(spec *corev1.PodSpec) {
+	for index := range spec.TopologySpreadConstraints {
+		spec.TopologySpreadConstraints[index].MatchLabelKeys = nil
+	}
+	if spec.Affinity == nil {
+		return
+	}
+	if affinity := spec.Affinity.PodAffinity; affinity != nil {
+		t.terms(affinity.RequiredDuringSchedulingIgnoredDuringExecution, affinity.PreferredDuringSchedulingIgnoredDuringExecution)
+	}
+	if affinity := spec.Affinity.PodAntiAffinity; affinity != nil {
+		t.terms(affinity.RequiredDuringSchedulingIgnoredDuringExecution, affinity.PreferredDuringSchedulingIgnoredDuringExecution)
+	}
+}
+
+func (t translation) terms(required []corev1.PodAffinityTerm, preferred []corev1.WeightedPodAffinityTerm) {
+	for index := range required {
+		t.term(&required[index])
+	}
+	for index := range preferred {
+		t.term(&preferred[index].PodAffinityTerm)
+	}
+}
+
+func (t translation) term(term *corev1.PodAffinityTerm) {
+	for index, namespace := range term.Namespaces {
+		term.Namespaces[index] = t.hostNamespace(namespace)
+	}
+	if term.NamespaceSelector != nil {
+		term.NamespaceSelector = t.namespaceSelector(term.NamespaceSelector)
+	}
+	term.MatchLabelKeys, term.MismatchLabelKeys = nil, nil
+}
+
+// namespaceSelector selects the same namespaces on the host. It always asks for this tenant's, or NotIn, DoesNotExist
+// and the empty selector would select everybody's.
+func (t translation) namespaceSelector(virtual *metav1.LabelSelector) *metav1.LabelSelector {
+	host := &metav1.LabelSelector{MatchLabels: map[string]string{mapping.LabelUID: t.tenantUID, mapping.LabelKind: mapping.KindMapped}}
+	for key, value := range virtual.MatchLabels {
+		host.MatchLabels[hostNamespaceKey(key)] = value
+	}
+	for _, requirement := range virtual.MatchExpressions {
+		requirement.Key = hostNamespaceKey(requirement.Key)
+		host.MatchExpressions = append(host.MatchExpressions, requirement)
+	}
+	return host
+}
+
+func hostNamespaceKey(virtualKey string) string {
+	if virtualKey == corev1.LabelMetadataName {
+		return mapping.LabelTenantNamespace
+	}
+	return mapping.HostNamespaceLabel(virtualKey)
+}
+
+func sortedKeys(of map[string]string) []string {
+	keys := make([]string, 0, len(of))
+	for key := range of {
+		keys = append(keys, key)
+	}
+	sort.Strings(keys)
+	return keys
+}

@@ -1,0 +1,114 @@
+package pod
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
+)
+
+// translation is everything that the host pod depends on beside the tenant's pod.
+type translation struct {
+	tenantUID string
+	// meta is the metadata of the host pod.
+	meta metav1.ObjectMeta
+	// serviceAddress is the address of the tenant's API server.
+	serviceAddress string
+	// dnsServers and clusterDomain are the tenant's DNS.
+	dnsServers    []string
+	clusterDomain string
+	// nodeSelector limits the tenant to these nodes of the host.
+	nodeSelector map[string]string
+	// hostNamespace maps a tenant's namespace.
+	hostNamespace func(tenantNamespace string) string
+	// hasPullSecret tells whether the tenant has a pull secret; the kubelet ignores those that do not exist.
+	hasPullSecret func(name string) bool
+}
+
+// jobFinalizer keeps the host pod of a Job until its end is written down in the tenant: a Job counts a pod that vanishes
+// without having succeeded as failed.
+const jobFinalizer = "matryoshka.dev/terminal-status"
+
+// translate makes the host pod of a tenant's pod, and says what its bundle must hold. It is pure: it changes neither
+// argument.
+func translate(virtualPod *corev1.Pod, t translation) (*corev1.Pod, bundle) {
+	hostPod := &corev1.Pod{ObjectMeta: t.meta, Spec: *virtualPod.Spec.DeepCopy()}
+	spec := &hostPod.Spec
+
+	t.identity(virtualPod, hostPod)
+	var wanted bundle
+	for index := range spec.Volumes {
+		translateVolume(virtualPod, &spec.Volumes[index], &wanted)
+	}
+	environment := environmentOf(virtualPod, t.serviceAddress)
+	eachContainer(spec, func(container *corev1.Container) {
+		container.Env = environment.translate(container.Env)
+		renameEnvFrom(container.EnvFrom)
+	})
+	// Ephemeral containers have their own subresource; a POST with them is refused.
+	spec.EphemeralContainers = nil
+	t.dns(spec, virtualPod.Namespace)
+	t.placement(spec)
+	t.affinity(spec)
+	t.pullSecrets(spec)
+	return hostPod, wanted
+}
+
+// identity sets who the pod is on the host.
+func (t translation) identity(virtualPod, hostPod *corev1.Pod) {
+	spec, noToken := &hostPod.Spec, false
+	spec.ServiceAccountName = namespaces.WorkloadAccount
+	spec.DeprecatedServiceAccount = ""
+	spec.AutomountServiceAccountToken = &noToken
+	// Priority is the host's: a tenant must not evict others, and its classes do not exist there.
+	spec.PriorityClassName, spec.Priority, spec.PreemptionPolicy = "", nil, nil
+	// The host's RuntimeClass says what the overhead is.
+	spec.Overhead = nil
+	spec.SchedulerName = ""
+	spec.SchedulingGates = nil
+	spec.ResourceClaims = nil
+	t.hostname(virtualPod, hostPod)
+	if isOfJob(virtualPod) {
+		hostPod.Finalizers = []string{jobFinalizer}
+	}
+}
+
+// maxHostname is the kernel's limit.
+const maxHostname = 64
+
+// hostname keeps the subdomain from the host's kubelet, which would write the host namespace into /etc/hosts, and has
+// the tenant's full name set where the pod asks for it as its hostname.
+func (t translation) hostname(virtualPod, hostPod *corev1.Pod) {
+	spec := &hostPod.Spec
+	if spec.Subdomain == "" {
+		return
+	}
+	hostPod.Annotations[mapping.AnnotationSubdomain] = spec.Subdomain
+	asFQDN := spec.SetHostnameAsFQDN != nil && *spec.SetHostnameAsFQDN
+	hostname := spec.Hostname
+	if hostname == "" {
+		hostname = virtualPod.Name
+	}
+	full := hostname + "." + spec.Subdomain + "." + virtualPod.Namespace + ".svc." + t.clusterDomain
+	if asFQDN && !spec.HostNetwork && len(full) <= maxHostname {
+		spec.HostnameOverride = &full
+	}
+	spec.Subdomain, spec.SetHostnameAsFQDN = "", nil
+}
+
+func isOfJob(pod *corev1.Pod) bool {
+	owner := metav1.GetControllerOf(pod)
+	return owner != nil && owner.Kind == "Job"
+}
+
+// pullSecrets keeps those that the tenant has: the host may have one of the same name that is not the tenant's.
+func (t translation) pullSecrets(spec *corev1.PodSpec) {
+	var kept []corev1.LocalObjectReference
+	for _, secret := range spec.ImagePullSecrets {
+		if t.hasPullSecret(secret.Name) {
+			kept = append(kept, secret)
+		}
+	}
+	spec.ImagePullSecrets = kept
+}
