@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/matryoshka-dev/matryoshka/internal/agent"
 	"github.com/matryoshka-dev/matryoshka/internal/version"
 )
 
@@ -32,6 +33,6 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	// One line per role: host.NewCommand(), agent.NewCommand(), dns.NewCommand(), controlplane.NewCommand().
-	root.AddCommand()
+	root.AddCommand(agent.NewCommand())
 	return root
 }
