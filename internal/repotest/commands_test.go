@@ -86,7 +86,7 @@ func checkMatry(t *testing.T, document string, words []string) {
 	}
 	help := run(t, "bin/matry", append(path, "--help")...)
 	usage := usageLine.FindStringSubmatch(help)
-	if usage == nil || !strings.HasPrefix(usage[1], "matry "+path[0]) {
+	if len(usage) < 2 || !strings.HasPrefix(usage[1], "matry "+path[0]) {
 		t.Errorf("%s shows matry %s, which is no command:\n%s", document, strings.Join(words, " "), help)
 		return
 	}

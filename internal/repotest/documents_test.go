@@ -12,7 +12,7 @@ import (
 var (
 	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading = regexp.MustCompile(`(?m)^#+ +(.+)$`)
-	fenced  = regexp.MustCompile("(?ms)^```([a-z]*)[^\n]*\n(.*?)^```")
+	fenced  = regexp.MustCompile("(?ms)^```([a-z]*)[^\n]*\n(.*?)\n?```$")
 )
 
 // Links between the documents lead somewhere, down to the heading.

@@ -60,15 +60,20 @@ func newHost(dataDir string) (*host, error) {
 }
 
 // freePorts asks the kernel for ports on 127.0.0.1 that nobody uses now.
-func freePorts(n int) ([]int, error) {
-	var ports []int
+func freePorts(n int) (ports []int, err error) {
+	var listeners []net.Listener
+	// Closed only after all are chosen, so that they differ.
+	defer func() {
+		for _, listener := range listeners {
+			listener.Close()
+		}
+	}()
 	for range n {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
-		// Closed only after all are chosen, so that they differ.
-		defer listener.Close()
+		listeners = append(listeners, listener)
 		ports = append(ports, listener.Addr().(*net.TCPAddr).Port)
 	}
 	return ports, nil

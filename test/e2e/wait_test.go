@@ -34,22 +34,6 @@ func eventually(t testing.TB, atMost time.Duration, ask func(context.Context) er
 	}
 }
 
-// podPhase waits until a pod is in the phase, and returns it.
-func (v *tenant) podPhase(t testing.TB, namespace, name string, phase corev1.PodPhase) *corev1.Pod {
-	t.Helper()
-	var pod *corev1.Pod
-	eventually(t, startTimeout, func(ctx context.Context) (err error) {
-		if pod, err = v.client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{}); err != nil {
-			return err
-		}
-		if pod.Status.Phase != phase {
-			return fmt.Errorf("pod %q is %s, not %s: %s", name, pod.Status.Phase, phase, describe(pod))
-		}
-		return nil
-	})
-	return pod
-}
-
 // podReady waits until a pod is Ready, and returns it.
 func (v *tenant) podReady(t testing.TB, namespace, name string) *corev1.Pod {
 	t.Helper()
