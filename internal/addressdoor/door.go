@@ -2,8 +2,8 @@
 // Service on the host, before it stores the Service.
 //
 // A reservation is an inert host Service: the tenant Service's name and ports in the mapped namespace, no selector,
-// never a load balancer, and the time until which it may wait for the sync to take it over. The package does not
-// copy Services; that is the sync's work. Invariants: who asks is known from the client certificate alone; a host
+// never a load balancer, and the time until which it may wait for the sync to take it over. The package neither copies
+// Services nor collects reservations that nobody came for; that is the sync's work (syncer/kinds/service). Invariants: who asks is known from the client certificate alone; a host
 // Service that is not this tenant's is neither read out, changed nor deleted; asking twice for the same gives the same
 // answer; nothing about a reservation is kept in memory, so any replica can answer, take over or collect.
 package addressdoor

@@ -125,7 +125,7 @@ func reservedUntil(hostService *corev1.Service) (until time.Time, ok bool) {
 	}
 	until, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		// Only the agent may write it; a text that is no time must not keep the reservation for ever.
+		// Only the agent may write it, but whoever edits it by hand must not make the reservation look eternal.
 		return hostService.CreationTimestamp.Add(reservationTime), true
 	}
 	return until, true
