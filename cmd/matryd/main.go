@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/matryoshka-dev/matryoshka/internal/agent"
+	"github.com/matryoshka-dev/matryoshka/internal/dns"
 	"github.com/matryoshka-dev/matryoshka/internal/version"
 )
 
@@ -33,6 +34,6 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	// One line per role: host.NewCommand(), agent.NewCommand(), dns.NewCommand(), controlplane.NewCommand().
-	root.AddCommand(agent.NewCommand())
+	root.AddCommand(agent.NewCommand(), dns.NewCommand())
 	return root
 }
