@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/matryoshka-dev/matryoshka/internal/cli/exit"
+)
+
+// matry runs the CLI as the program does, on a machine without any cluster.
+func matry(t *testing.T, args ...string) (stdout, stderr string, code exit.Code) {
+	t.Helper()
+	t.Setenv("KUBECONFIG", "/dev/null")
+	t.Setenv("MATRYOSHKA_DATA_DIR", t.TempDir())
+	var out, errOut bytes.Buffer
+	streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errOut}
+	code = exit.Code(Main(t.Context(), append([]string{"matry"}, args...), streams))
+	return out.String(), errOut.String(), code
+}
+
+func TestBadInput(t *testing.T) {
+	cases := map[string]struct {
+		args string
+		code exit.Code
+		says []string
+	}{
+		"unknown command":       {"upp", exit.Usage, []string{`"upp"`, `did you mean "up"`}},
+		"unknown noun":          {"get turnips", exit.Usage, []string{"turnips", "virtualclusters"}},
+		"unknown flag":          {"get vc --nonsense", exit.Usage, []string{"--nonsense", "matry get virtualclusters --help"}},
+		"flag at the wrong end": {"get --nonsense vc", exit.Usage, []string{"--nonsense"}},
+		"no name":               {"create vc", exit.Usage, []string{"NAME"}},
+		"two names":             {"create vc a b", exit.Usage, []string{"a b"}},
+		"too long a name":       {"create vc " + strings.Repeat("x", 51), exit.Usage, []string{"51", "50"}},
+		"no DNS label":          {"create vc Bad_Name", exit.Usage, []string{"Bad_Name", "bad-name"}},
+		"unknown store":         {"create vc a --store stone", exit.Usage, []string{"stone", "sqlite"}},
+		"bad size":              {"create vc a --store-size big", exit.Usage, []string{"--store-size", "big", "1Gi"}},
+		"bad dry run":           {"create vc a --dry-run maybe", exit.Usage, []string{"maybe", "client"}},
+		"unknown format":        {"get vc -o papyrus", exit.Usage, []string{"papyrus", "json"}},
+		"name and all":          {"get vc a -A", exit.Usage, []string{"-A"}},
+		"bad selector":          {"get vc -l =", exit.Usage, []string{"-l"}},
+		"no cluster":            {"get vc", exit.NotFound, []string{"matry up", "--kubeconfig"}},
+		"no such file":          {"get vc --kubeconfig /no/such", exit.NotFound, []string{"/no/such"}},
+		"no command to run":     {"connect vc a --", exit.Usage, []string{"--"}},
+		"two ways to connect":   {"connect vc a --print -- true", exit.Usage, []string{"--print"}},
+		"lonely set-current":    {"connect vc a --set-current", exit.Usage, []string{"--update-kubeconfig"}},
+		"up elsewhere":          {"up --kubeconfig /x", exit.Usage, []string{"matry install"}},
+		"down elsewhere":        {"down --context x", exit.Usage, []string{"--data-dir"}},
+		"no archive":            {"load image /no/such.tar", exit.Usage, []string{"/no/such.tar"}},
+		"bad values":            {"install --set x", exit.Usage, []string{"--set"}},
+		"stopped host":          {"status -o yaml", exit.NotFound, []string{"Stopped", "matry up"}},
+		"bad status format":     {"status -o wide", exit.Usage, []string{"wide"}},
+		"bad version format":    {"version --client -o xml", exit.Usage, []string{"xml"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, stderr, code := matry(t, strings.Fields(c.args)...)
+			if code != c.code {
+				t.Errorf("code %d, want %d", code, c.code)
+			}
+			for _, word := range c.says {
+				if !strings.Contains(stderr, word) {
+					t.Errorf("the message does not name %q:\n%s", word, stderr)
+				}
+			}
+			if strings.Contains(stderr, "Usage:") {
+				t.Errorf("the message is a dump of the usage:\n%s", stderr)
+			}
+		})
+	}
+}
+
+func TestExitCodesAreDocumented(t *testing.T) {
+	stdout, _, code := matry(t, "help", "exit-codes")
+	if code != exit.OK {
+		t.Errorf("code %d", code)
+	}
+	for _, row := range exit.Table {
+		if !strings.Contains(stdout, row.Meaning) {
+			t.Errorf("no %q in:\n%s", row.Meaning, stdout)
+		}
+	}
+}
+
+// Every command that does something has a text, two examples at least, and completes its arguments.
+func TestCommandsAreDocumented(t *testing.T) {
+	var check func(*cobra.Command)
+	seen := 0
+	check = func(command *cobra.Command) {
+		for _, sub := range command.Commands() {
+			check(sub)
+		}
+		if !command.Runnable() || command.Name() == "help" || strings.HasPrefix(command.CommandPath(), "matry completion") {
+			return
+		}
+		seen++
+		if command.Short == "" || strings.HasSuffix(command.Short, ".") {
+			t.Errorf("%q: short text %q; want one without a full stop", command.CommandPath(), command.Short)
+		}
+		if got := strings.Count(command.Example, "\n  # ") + 1; command.HasParent() && command.Args != nil && !command.HasSubCommands() && got < 2 {
+			t.Errorf("%q has %d examples, want two at least", command.CommandPath(), got)
+		}
+		for line := range strings.Lines(command.Example) {
+			if text := strings.TrimSpace(line); text != "" && !strings.HasPrefix(text, "# ") && !strings.Contains(text, "matry ") {
+				t.Errorf("%q: example %q is no command of matry", command.CommandPath(), text)
+			}
+		}
+		if !command.HasSubCommands() && command.ValidArgsFunction == nil && command.Name() != "host" {
+			t.Errorf("%q does not say how its arguments are completed", command.CommandPath())
+		}
+	}
+	check(New(genericiooptions.NewTestIOStreamsDiscard()))
+	if seen < 15 {
+		t.Errorf("%d commands seen: the test looks in the wrong place", seen)
+	}
+}
+
+func TestVersionForScripts(t *testing.T) {
+	stdout, stderr, code := matry(t, "version", "--client", "-o", "json")
+	if code != exit.OK || stderr != "" {
+		t.Fatalf("code %d, %q", code, stderr)
+	}
+	for _, field := range []string{`"version": "v0.0.0-dev"`, `"kubernetesVersion": "v1.36.3"`} {
+		if !strings.Contains(stdout, field) {
+			t.Errorf("no %s in %s", field, stdout)
+		}
+	}
+}
+
+func TestCompletions(t *testing.T) {
+	cases := map[string]struct {
+		args []string
+		want string
+	}{
+		"noun":     {[]string{"get", ""}, "virtualclusters\tList virtual clusters, or show some of them\n:4\n"},
+		"store":    {[]string{"create", "vc", "a", "--store", ""}, "sqlite\nmemory\n:4\n"},
+		"no names": {[]string{"delete", "vc", ""}, ":4\n"},
+		"exists":   {[]string{"status", "-o", ""}, "table\njson\nyaml\n:4\n"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			stdout, _, _ := matry(t, append([]string{cobra.ShellCompRequestCmd}, c.args...)...)
+			if diff := cmp.Diff(c.want, stdout); diff != "" {
+				t.Errorf("completions (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,80 @@
+package embeddedhost
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/matryoshka-dev/matryoshka/internal/host/control"
+)
+
+func TestParseImages(t *testing.T) {
+	const table = `REF                                TYPE                                       DIGEST                                                                  SIZE      PLATFORMS   LABELS
+matryoshka.dev/pause:v0.1.0        application/vnd.oci.image.manifest.v1+json sha256:0a1b 1.2 MiB   linux/amd64 io.cri-containerd.image=managed
+sha256:ff00                        application/vnd.oci.image.manifest.v1+json sha256:0a1b 1.2 MiB   linux/amd64 io.cri-containerd.image=managed
+`
+	want := map[string]string{"matryoshka.dev/pause:v0.1.0": "sha256:0a1b", "sha256:ff00": "sha256:0a1b"}
+	if diff := cmp.Diff(want, parseImages(table)); diff != "" {
+		t.Errorf("images (-want +got):\n%s", diff)
+	}
+}
+
+func TestOneUpAtATime(t *testing.T) {
+	dir := t.TempDir()
+	unlock, err := lockUp(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockUp(dir); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("second lock: error %v, want one that names the folder", err)
+	}
+	unlock()
+	again, err := lockUp(dir)
+	if err != nil {
+		t.Fatalf("lock after unlock: %v", err)
+	}
+	again()
+}
+
+func TestStatusOfAHostThatNeverRan(t *testing.T) {
+	dir := t.TempDir()
+	host, err := hostStatus(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := printStatus(&out, &Status{Host: host}); err != nil {
+		t.Fatal(err)
+	}
+	if host.State != control.Stopped || out.String() != "HOST  Stopped  data in "+host.DataDir+"\n" {
+		t.Errorf("state %s, printed %q", host.State, out.String())
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("asking for the status made %d files (%v)", len(left), err)
+	}
+}
+
+func TestPrintStatus(t *testing.T) {
+	status := &Status{
+		Host:            &HostStatus{State: control.Running, PID: 7, API: "https://127.0.0.1:6443", FrontDoor: "https://127.0.0.1:8443", Egress: "none", DataDir: "/d"},
+		Nodes:           []NodeStatus{{Name: "n", Ready: true, KubeletVersion: "v1.36.3", Pods: 9, MaxPods: 500}},
+		Deployments:     []DeploymentStatus{{Name: "matryoshka-agent", Pods: 2, AvailablePods: 1, Image: "i:t"}},
+		VirtualClusters: []VirtualClusterStatus{{Namespace: "demo", Name: "hello", Ready: true, Reason: "Ready"}},
+		Problems:        []string{"no answer"},
+	}
+	var out bytes.Buffer
+	if err := printStatus(&out, status); err != nil {
+		t.Fatal(err)
+	}
+	want := "HOST             Running      process 7, API https://127.0.0.1:6443, front door https://127.0.0.1:8443, egress none, data in /d\n" +
+		"NODE             Ready        n, v1.36.3, 9 of 500 pods\n" +
+		"AGENT            Unavailable  1 of 2 pods available, i:t\n" +
+		"VIRTUAL CLUSTER  Ready        demo/hello: Ready\n" +
+		"PROBLEM                       no answer\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}

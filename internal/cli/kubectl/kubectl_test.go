@@ -1,0 +1,72 @@
+package kubectl
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+
+	"github.com/matryoshka-dev/matryoshka/internal/cli/hostcluster"
+)
+
+func TestTargetOfKubectl(t *testing.T) {
+	dataDir := t.TempDir()
+	embedded := filepath.Join(dataDir, "kubeconfig")
+	if err := os.WriteFile(embedded, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]struct {
+		target      hostcluster.Target
+		environment string
+		want        string
+	}{
+		"embedded host":   {hostcluster.Target{DataDir: dataDir}, "", embedded},
+		"environment":     {hostcluster.Target{DataDir: dataDir}, "/vc", "/vc"},
+		"flag wins":       {hostcluster.Target{DataDir: dataDir, Kubeconfig: "/flag"}, "/vc", "/flag"},
+		"context":         {hostcluster.Target{DataDir: dataDir, Context: "prod"}, "", ""},
+		"no host started": {hostcluster.Target{DataDir: t.TempDir()}, "", ""},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("KUBECONFIG", c.environment)
+			setTarget(&c.target)
+			if got := os.Getenv("KUBECONFIG"); got != c.want {
+				t.Errorf("KUBECONFIG=%q, want %q", got, c.want)
+			}
+		})
+	}
+	if diff := cmp.Diff([]string{"--context=prod", "get", "pods"}, withContext(&hostcluster.Target{Context: "prod"}, []string{"get", "pods"})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCompletionsAreThoseOfKubectl(t *testing.T) {
+	t.Setenv("KUBECONFIG", "/dev/null")
+	names, _ := complete(nil, "desc")
+	if !slices.ContainsFunc(names, func(name string) bool { return len(name) >= 8 && name[:8] == "describe" }) {
+		t.Errorf("completions of \"desc\" are %q, want describe", names)
+	}
+}
+
+func TestParseCompletions(t *testing.T) {
+	cases := map[string]struct {
+		answer    string
+		names     []string
+		directive cobra.ShellCompDirective
+	}{
+		"names":         {"a\nb\n:4\n", []string{"a", "b"}, cobra.ShellCompDirectiveNoFileComp},
+		"none":          {":0\n", []string{}, cobra.ShellCompDirectiveDefault},
+		"bad directive": {"a\n:x\n", []string{"a"}, cobra.ShellCompDirectiveError},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			names, directive := parseCompletions(c.answer)
+			if diff := cmp.Diff(c.names, names); diff != "" || directive != c.directive {
+				t.Errorf("directive %d, want %d; names (-want +got):\n%s", directive, c.directive, diff)
+			}
+		})
+	}
+}
