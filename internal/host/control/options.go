@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/matryoshka-dev/matryoshka/internal/version"
 )
 
 // Egress says whether pods get a way out of the host.
@@ -40,7 +42,7 @@ type Options struct {
 	// PullFrom lists addresses, ranges (CIDR) and host names that image pulls may reach although they are private or
 	// loopback addresses of the machine. All public addresses may be reached.
 	PullFrom []string `json:"pullFrom,omitempty"`
-	// SandboxImage is the image of the pause container; empty means DefaultSandboxImage. It is never pulled: it must be
+	// SandboxImage is the image of the pause container; empty means DefaultSandboxImage(). It is never pulled: it must be
 	// imported.
 	SandboxImage string `json:"sandboxImage,omitempty"`
 	// Matryd is the program to start; empty means "matryd" beside the running program. Used by Start only.
@@ -48,7 +50,7 @@ type Options struct {
 }
 
 // DefaultSandboxImage is the pause image of the product.
-const DefaultSandboxImage = "matryoshka.dev/pause:v1"
+func DefaultSandboxImage() string { return "matryoshka.dev/pause:" + version.Version }
 
 // Complete fills in the defaults.
 func (o *Options) Complete() {
@@ -62,7 +64,7 @@ func (o *Options) Complete() {
 		o.Egress = EgressNone
 	}
 	if o.SandboxImage == "" {
-		o.SandboxImage = DefaultSandboxImage
+		o.SandboxImage = DefaultSandboxImage()
 	}
 	if o.Matryd == "" {
 		if self, err := os.Executable(); err == nil {

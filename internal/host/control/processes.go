@@ -130,3 +130,35 @@ func isZombie(pid int) bool {
 	end := bytes.LastIndexByte(content, ')')
 	return end >= 0 && len(content) > end+2 && content[end+2] == 'Z'
 }
+
+// EndPrograms kills what a killed host has left of its programs, apart from the shims: those keep the pods alive until a
+// new containerd finds them.
+func EndPrograms(ctx context.Context, layout Layout) error {
+	gone, err := waitFor(ctx, killDeadline, func() (bool, error) {
+		processes, err := ownProcesses(layout)
+		if err != nil {
+			return false, err
+		}
+		left := 0
+		for _, process := range processes {
+			if process.inPod || isShim(process.pid) {
+				continue
+			}
+			left++
+			_ = unix.Kill(process.pid, unix.SIGKILL) // Who stays is seen by the next look.
+		}
+		return left == 0, nil
+	})
+	if err != nil {
+		return fmt.Errorf("end the programs of the killed host: %w", err)
+	}
+	if !gone {
+		return errors.New("end the programs of the killed host: some do not end")
+	}
+	return nil
+}
+
+func isShim(pid int) bool {
+	content, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
+	return err == nil && strings.HasPrefix(string(content), "containerd-shim")
+}

@@ -1,0 +1,32 @@
+// Package network makes the network namespace of an embedded host and the few ways through its wall: connections that
+// are forwarded in, the egress link when it is asked for, and processes that are started inside.
+//
+// Everything has fixed addresses, because nothing else lives in the namespace. Its invariant: in the machine's own
+// namespace it makes nothing but listeners on 127.0.0.1 and, with egress by NAT only, one link and one nftables table that
+// carry the host's ID.
+package network
+
+import "net/netip"
+
+// Addresses in the host's network namespace. Hosts that run side by side use the same ones, each in its own namespace.
+var (
+	NodeAddress    = netip.MustParseAddr("10.240.0.1")
+	PodRange       = netip.MustParsePrefix("10.244.0.0/22")
+	ServiceRange   = netip.MustParsePrefix("10.96.0.0/16")
+	APIService     = netip.MustParseAddr("10.96.0.1")
+	DNSService     = netip.MustParseAddr("10.96.0.10")
+	egressInside   = netip.MustParsePrefix("169.254.77.2/30")
+	egressOutside  = netip.MustParsePrefix("169.254.77.1/30")
+	anywhere       = netip.MustParsePrefix("0.0.0.0/0")
+	linkLocalRange = netip.MustParsePrefix("169.254.0.0/16")
+)
+
+// Ports at NodeAddress.
+const (
+	APIPort     = 6443
+	KubeletPort = 10250
+	DNSPort     = 1053
+)
+
+// nodeLink is a bridge without ports: it only holds the address of the node. Not every kernel has dummy links.
+const nodeLink = "node0"

@@ -1,0 +1,105 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/k3s-io/kine/pkg/endpoint"
+
+	"github.com/matryoshka-dev/matryoshka/internal/host/control"
+)
+
+// datastore is kine in front of SQLite, with the API of etcd on a unix socket.
+type datastore struct {
+	cancel context.CancelFunc
+	wait   sync.WaitGroup
+}
+
+func datastoreSocket(layout control.Layout) string { return layout.Run("kine.sock") }
+
+// startDatastore returns when the store answers. It gets a context of its own, because it must end after the API server.
+func startDatastore(layout control.Layout) (*datastore, error) {
+	path := layout.Data("datastore", "state.db")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the datastore: %w", err)
+	}
+	if err := checkDatabase(path); err != nil {
+		return nil, err
+	}
+	// A killed process leaves its socket behind.
+	socket := datastoreSocket(layout)
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the old socket of the datastore: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	store := &datastore{cancel: cancel}
+	_, err := endpoint.Listen(ctx, endpoint.Config{
+		Listener: "unix://" + socket,
+		Endpoint: "sqlite://" + path + "?_journal=WAL&cache=shared&_busy_timeout=30000&_txlock=immediate",
+		// kine takes no zero values.
+		NotifyInterval:   5 * time.Second,
+		CompactInterval:  5 * time.Minute,
+		CompactTimeout:   5 * time.Second,
+		CompactMinRetain: 1000,
+		CompactBatchSize: 1000,
+		PollBatchSize:    500,
+		PollInterval:     time.Second,
+		WaitGroup:        &store.wait,
+	})
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("open the datastore %s: %w; if it is damaged, restore the data folder from a backup or remove it with `matry down --purge`", path, err)
+	}
+	if err := answers(socket); err != nil {
+		cancel()
+		return nil, err
+	}
+	return store, nil
+}
+
+// sqliteMagic begins every SQLite database.
+const sqliteMagic = "SQLite format 3\x00"
+
+// checkDatabase finds a file that is no database before the driver retries on it for a long time.
+func checkDatabase(path string) error {
+	file, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open the datastore: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("look at the datastore: %w", err)
+	}
+	if info.Size() == 0 {
+		return nil
+	}
+	begin := make([]byte, len(sqliteMagic))
+	if n, _ := file.ReadAt(begin, 0); n < len(begin) || string(begin) != sqliteMagic {
+		return fmt.Errorf("the datastore %s is damaged: it is not a SQLite database; restore the data folder from a backup or remove it with `matry down --purge`", path)
+	}
+	return nil
+}
+
+func answers(socket string) error {
+	conn, err := net.DialTimeout("unix", socket, 5*time.Second)
+	if err != nil {
+		return fmt.Errorf("reach the datastore: %w", err)
+	}
+	return conn.Close()
+}
+
+// stop ends the store; what was acknowledged is on the disk.
+func (d *datastore) stop() {
+	d.cancel()
+	d.wait.Wait()
+}

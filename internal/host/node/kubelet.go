@@ -1,0 +1,98 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	kubeletapp "k8s.io/kubernetes/cmd/kubelet/app"
+	kubeletoptions "k8s.io/kubernetes/cmd/kubelet/app/options"
+	"k8s.io/kubernetes/pkg/kubelet"
+	kubeletconfig "k8s.io/kubernetes/pkg/kubelet/apis/config"
+
+	"github.com/matryoshka-dev/matryoshka/internal/host/control"
+	"github.com/matryoshka-dev/matryoshka/internal/host/network"
+	"github.com/matryoshka-dev/matryoshka/internal/host/pki"
+)
+
+// maxPods fits the address range of the pods, a /22.
+const maxPods = 500
+
+func runKubelet(ctx context.Context, layout control.Layout, files pki.Files) error {
+	server, err := kubeletServer(layout, files)
+	if err != nil {
+		return err
+	}
+	// Two hosts on one machine must not tidy up each other's links to logs.
+	kubelet.ContainerLogsDir = layout.Data("container-logs")
+	dependencies, err := kubeletapp.UnsecuredDependencies(ctx, server, utilfeature.DefaultFeatureGate)
+	if err != nil {
+		return fmt.Errorf("dependencies of the kubelet: %w", err)
+	}
+	if err := kubeletapp.Run(ctx, server, dependencies, utilfeature.DefaultFeatureGate); err != nil {
+		return err
+	}
+	// It returns at once when it has started everything.
+	<-ctx.Done()
+	return nil
+}
+
+func kubeletServer(layout control.Layout, files pki.Files) (*kubeletoptions.KubeletServer, error) {
+	server, err := kubeletoptions.NewKubeletServer()
+	if err != nil {
+		return nil, fmt.Errorf("make the options of the kubelet: %w", err)
+	}
+	server.KubeConfig = files.Kubeconfig(pki.Kubelet)
+	server.HostnameOverride = Name
+	server.NodeIP = network.NodeAddress.String()
+	server.RootDirectory = layout.Data("kubelet")
+	server.CertDirectory = layout.Data("kubelet", "pki")
+
+	c := &server.KubeletConfiguration
+	c.ContainerRuntimeEndpoint = "unix://" + layout.ContainerdSocket()
+	c.VolumePluginDir = layout.Data("kubelet", "volume-plugins")
+	c.PodLogsDir = layout.Data("pod-logs")
+	c.CgroupRoot = layout.CgroupRoot()
+	c.CgroupDriver = "cgroupfs"
+	c.FailCgroupV1 = false
+	c.FailSwapOn = false
+	c.MaxPods = maxPods
+	// The machine's firewall is none of ours, and the namespace has nothing that needs the kubelet's chains.
+	c.MakeIPTablesUtilChains = false
+	// Lowering it needs a capability that containers and small virtual machines often lack.
+	c.OOMScoreAdj = 0
+	c.Address = network.NodeAddress.String()
+	c.Port = network.KubeletPort
+	c.ReadOnlyPort = 0
+	c.HealthzPort = 0
+	c.Authentication.X509.ClientCAFile = files.CA()
+	c.Authentication.Webhook.Enabled = true
+	c.Authentication.Anonymous.Enabled = false
+	c.Authorization.Mode = kubeletconfig.KubeletAuthorizationModeWebhook
+	c.TLSCertFile = files.KubeletCert()
+	c.TLSPrivateKeyFile = files.KubeletKey()
+	c.ClusterDomain = ClusterDomain
+	c.ClusterDNS = []string{network.DNSService.String()}
+	c.ResolverConfig = layout.Run("resolv.conf")
+	c.SerializeImagePulls = false
+	// Images are imported; what is thrown away could not be pulled again.
+	c.ImageGCHighThresholdPercent = 100
+	c.EvictionHard = map[string]string{
+		"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%",
+		"nodefs.inodesFree": "1%", "imagefs.inodesFree": "1%",
+	}
+	c.NodeStatusUpdateFrequency = metav1.Duration{Duration: 10 * time.Second}
+	return server, nil
+}
+
+// writeResolverConfig writes what pods with DNS policy Default and pods in the node's network see.
+func writeResolverConfig(layout control.Layout) error {
+	content := "nameserver " + network.DNSService.String() + "\n"
+	if err := os.WriteFile(layout.Run("resolv.conf"), []byte(content), 0o644); err != nil {
+		return fmt.Errorf("write the resolver configuration: %w", err)
+	}
+	return nil
+}

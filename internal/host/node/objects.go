@@ -1,0 +1,56 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
+	applydiscoveryv1 "k8s.io/client-go/applyconfigurations/discovery/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/matryoshka-dev/matryoshka/internal/host/network"
+)
+
+// fieldManager of the objects that the host itself makes.
+const fieldManager = "matryoshka-host"
+
+// dnsServiceName is what everybody expects cluster DNS to be called.
+const dnsServiceName = "kube-dns"
+
+// ensureDNSService makes the Service of cluster DNS. It has no selector: the server is in this process, at the node's address.
+func ensureDNSService(ctx context.Context, client kubernetes.Interface) error {
+	labels := map[string]string{"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS", "kubernetes.io/cluster-service": "true"}
+	options := metav1.ApplyOptions{FieldManager: fieldManager, Force: true}
+	service := applycorev1.Service(dnsServiceName, metav1.NamespaceSystem).WithLabels(labels).WithSpec(
+		applycorev1.ServiceSpec().WithClusterIP(network.DNSService.String()).WithPorts(
+			applycorev1.ServicePort().WithName("dns").WithProtocol(corev1.ProtocolUDP).WithPort(53).WithTargetPort(intstr.FromInt32(network.DNSPort)),
+			applycorev1.ServicePort().WithName("dns-tcp").WithProtocol(corev1.ProtocolTCP).WithPort(53).WithTargetPort(intstr.FromInt32(network.DNSPort)),
+		))
+	if _, err := client.CoreV1().Services(metav1.NamespaceSystem).Apply(ctx, service, options); err != nil {
+		return fmt.Errorf("apply the Service of cluster DNS: %w", err)
+	}
+	slice := applydiscoveryv1.EndpointSlice(dnsServiceName, metav1.NamespaceSystem).
+		WithLabels(map[string]string{discoveryv1.LabelServiceName: dnsServiceName, discoveryv1.LabelManagedBy: fieldManager}).
+		WithAddressType(discoveryv1.AddressTypeIPv4).
+		WithPorts(
+			applydiscoveryv1.EndpointPort().WithName("dns").WithProtocol(corev1.ProtocolUDP).WithPort(network.DNSPort),
+			applydiscoveryv1.EndpointPort().WithName("dns-tcp").WithProtocol(corev1.ProtocolTCP).WithPort(network.DNSPort),
+		).
+		WithEndpoints(applydiscoveryv1.Endpoint().WithAddresses(network.NodeAddress.String()).
+			WithConditions(applydiscoveryv1.EndpointConditions().WithReady(true)))
+	if _, err := client.DiscoveryV1().EndpointSlices(metav1.NamespaceSystem).Apply(ctx, slice, options); err != nil {
+		return fmt.Errorf("apply the EndpointSlice of cluster DNS: %w", err)
+	}
+	return nil
+}
+
+// isNotYet says that an error comes from a control plane that has not made its own first objects yet.
+func isNotYet(err error) bool {
+	return apierrors.IsNotFound(err) || apierrors.IsForbidden(err) || apierrors.IsServiceUnavailable(err) ||
+		apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) || apierrors.IsConflict(err)
+}
