@@ -13,6 +13,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/agent"
 	"github.com/matryoshka-dev/matryoshka/internal/dns"
+	"github.com/matryoshka-dev/matryoshka/internal/host"
 	"github.com/matryoshka-dev/matryoshka/internal/version"
 )
 
@@ -34,6 +35,6 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	// One line per role: host.NewCommand(), agent.NewCommand(), dns.NewCommand(), controlplane.NewCommand().
-	root.AddCommand(agent.NewCommand(), dns.NewCommand())
+	root.AddCommand(host.NewCommand(), agent.NewCommand(), dns.NewCommand())
 	return root
 }
