@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -12,8 +13,11 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/namespace"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/node"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolume"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolumeclaim"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/pod"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/service"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
@@ -22,21 +26,27 @@ import (
 )
 
 // kinds are those that the sync keeps in step.
-func kinds() []engine.Kind {
-	return []engine.Kind{
+func (a *agent) kinds(ensurer *namespaces.Ensurer) []engine.Kind {
+	pods := pod.NewKinds(pod.Options{
+		DNSService:    types.NamespacedName{Namespace: a.config.Namespace, Name: a.config.DNSService},
+		ClusterDomain: a.config.ClusterDomain,
+	})
+	return append(pods,
 		endpointslice.New(),
 		event.New(),
+		namespace.New(ensurer),
+		node.New(),
 		persistentvolume.New(),
 		persistentvolumeclaim.New(),
 		service.New(time.Now),
 		storageclass.New(),
-	}
+	)
 }
 
 // addSync adds the lifecycle controller and the sync engine, which the lifecycle asks whether a tenant is served.
 func (a *agent) addSync() error {
 	ensurer := namespaces.New(client.WithFieldOwner(a.host, engine.FieldManager), namespaces.Options{SystemNamespace: a.config.Namespace})
-	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, kinds(), engine.Options{
+	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(ensurer), engine.Options{
 		Namespaces: ensurer,
 		Logger:     a.log.With("part", "sync"),
 		Registerer: metrics.Registry,

@@ -1,7 +1,6 @@
 package pod
 
 import (
-	"maps"
 	"net"
 	"strings"
 
@@ -97,13 +96,6 @@ func fieldValue(virtualPod *corev1.Pod, path string) (value string, ok bool) {
 		return virtualPod.Annotations[key], true
 	}
 	return "", false
-}
-
-// withoutMarker hides the marker: it is not the tenant's, and it comes when the pod is already running.
-func withoutMarker(annotations map[string]string) map[string]string {
-	own := maps.Clone(annotations)
-	delete(own, mapping.AnnotationHostUID)
-	return own
 }
 
 // subscript is the key of a path such as metadata.labels['key'].

@@ -1,10 +1,13 @@
 package pod
 
 import (
+	"maps"
 	"sync"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 )
 
@@ -42,4 +45,26 @@ func (m *marks) stopped(tenant types.UID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.byTenant, tenant)
+}
+
+// markerOf is the UID of the host pod that a tenant's pod has had, or "". The marker counts only together with the pod's
+// own UID beside it: a pod that a backup tool made again brings the annotations of the old one along.
+func markerOf(virtualPod *corev1.Pod) types.UID {
+	if virtualPod.Annotations[mapping.AnnotationTenantUID] != string(virtualPod.UID) {
+		return ""
+	}
+	return types.UID(virtualPod.Annotations[mapping.AnnotationHostUID])
+}
+
+// markerFor are the annotations of a tenant's pod whose host pod this is.
+func markerFor(virtualPod, hostPod *corev1.Pod) map[string]string {
+	return map[string]string{mapping.AnnotationHostUID: string(hostPod.UID), mapping.AnnotationTenantUID: string(virtualPod.UID)}
+}
+
+// withoutMarker hides the marker from the pod: it is not the tenant's, and it comes when the pod is already running.
+func withoutMarker(annotations map[string]string) map[string]string {
+	own := maps.Clone(annotations)
+	delete(own, mapping.AnnotationHostUID)
+	delete(own, mapping.AnnotationTenantUID)
+	return own
 }

@@ -113,7 +113,7 @@ func waiting(scope *engine.Scope, which ...client.ListOption) []engine.Key {
 	}
 	var keys []engine.Key
 	for index := range pods.Items {
-		if pods.Items[index].Annotations[mapping.AnnotationHostUID] == "" {
+		if markerOf(&pods.Items[index]) == "" {
 			keys = append(keys, engine.KeyOf(&pods.Items[index]))
 		}
 	}

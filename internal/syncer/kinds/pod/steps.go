@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/node"
 )
@@ -24,7 +23,7 @@ const reasonVanished = "HostPodVanished"
 // gone. The marker says which; where it can be gone, the host is asked.
 func (k *kind) absent(ctx context.Context, scope *engine.Scope, virtualPod *corev1.Pod) (engine.Result, error) {
 	isDeleting := virtualPod.DeletionTimestamp != nil
-	isMarked := virtualPod.Annotations[mapping.AnnotationHostUID] != "" ||
+	isMarked := markerOf(virtualPod) != "" ||
 		k.marks.has(scope.Tenant.UID, engine.KeyOf(virtualPod), virtualPod.UID)
 	if isTerminal(virtualPod) && !isDeleting {
 		return engine.Result{}, nil
@@ -148,9 +147,9 @@ func (k *kind) unscheduled(ctx context.Context, scope *engine.Scope, virtualPod,
 
 // bind gives the tenant's pod its node and the marker, and returns it as it is then; nil means that it is gone.
 func (k *kind) bind(ctx context.Context, scope *engine.Scope, virtualPod, hostPod *corev1.Pod) (*corev1.Pod, error) {
-	marker := map[string]string{mapping.AnnotationHostUID: string(hostPod.UID)}
+	marker := markerFor(virtualPod, hostPod)
 	key := engine.KeyOf(virtualPod)
-	if virtualPod.Annotations[mapping.AnnotationHostUID] == string(hostPod.UID) && virtualPod.Spec.NodeName != "" {
+	if markerOf(virtualPod) == hostPod.UID && virtualPod.Spec.NodeName != "" {
 		return virtualPod, nil
 	}
 	bound := virtualPod.DeepCopy()

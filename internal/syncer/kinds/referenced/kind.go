@@ -111,12 +111,10 @@ func (k kind) refresh(ctx context.Context, scope *engine.Scope, key engine.Key, 
 	return nil
 }
 
-// wake looks again at pods that may wait for the object.
+// wake looks again at pods, some of which may wait for the object.
 func (k kind) wake(scope *engine.Scope, pods []corev1.Pod) {
 	for index := range pods {
-		if pods[index].Annotations[mapping.AnnotationHostUID] == "" {
-			scope.Enqueue("pod", engine.KeyOf(&pods[index]))
-		}
+		scope.Enqueue("pod", engine.KeyOf(&pods[index]))
 	}
 }
 
