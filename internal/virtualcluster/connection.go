@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/utils/clock"
 
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
 )
@@ -43,14 +42,14 @@ type connection struct {
 
 // connections are the connections to all tenants, shared by the controllers of this package.
 type connections struct {
-	clock clock.PassiveClock
+	options *Options
 
 	mu    sync.Mutex
 	byUID map[types.UID]*connection // protected by mu
 }
 
-func newConnections(clock clock.PassiveClock) *connections {
-	return &connections{clock: clock, byUID: map[types.UID]*connection{}}
+func newConnections(options *Options) *connections {
+	return &connections{options: options, byUID: map[types.UID]*connection{}}
 }
 
 // get returns the connection to a tenant: the same one until its authorities or its address change.
@@ -63,7 +62,7 @@ func (c *connections) get(uid types.UID, tenant *pki.Tenant, address string) (*c
 		}
 		existing.transport.CloseIdleConnections()
 	}
-	made, err := newConnection(tenant, address, c.clock)
+	made, err := newConnection(tenant, address, c.options)
 	if err != nil {
 		return nil, err
 	}
@@ -88,11 +87,11 @@ func (c *connections) forget(uid types.UID) {
 	}
 }
 
-func newConnection(tenant *pki.Tenant, address string, clock clock.PassiveClock) (*connection, error) {
+func newConnection(tenant *pki.Tenant, address string, options *Options) (*connection, error) {
 	// The certificate renews itself inside the transport, so that whoever holds the configuration need never be told.
-	masters := pki.NewRenewing(tenant.Client, pki.MastersLeaf(), clock)
+	masters := pki.NewRenewing(tenant.Client, pki.MastersLeaf(), options.Clock)
 	transport := &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		DialContext:           options.Dial,
 		TLSHandshakeTimeout:   handshakeTimeout,
 		ResponseHeaderTimeout: headerTimeout,
 		IdleConnTimeout:       5 * time.Minute,
@@ -104,7 +103,7 @@ func newConnection(tenant *pki.Tenant, address string, clock clock.PassiveClock)
 			RootCAs:              tenant.Serving.Pool(),
 			ServerName:           "kubernetes.default.svc",
 			GetClientCertificate: masters.GetClientCertificate,
-			Time:                 clock.Now,
+			Time:                 options.Clock.Now,
 		},
 	}
 	config := &rest.Config{
@@ -124,7 +123,7 @@ func newConnection(tenant *pki.Tenant, address string, clock clock.PassiveClock)
 		client:      client,
 		http:        &http.Client{Transport: transport, Timeout: probeTimeout},
 		transport:   transport,
-		kubelets:    pki.NewKubeletCertificates(tenant.Kubelet, clock),
+		kubelets:    pki.NewKubeletCertificates(tenant.Kubelet, options.Clock),
 		rootCA:      tenant.Serving.CertificatePEM(),
 	}, nil
 }

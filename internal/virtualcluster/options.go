@@ -1,8 +1,10 @@
 package virtualcluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 
 	"k8s.io/utils/clock"
@@ -50,6 +52,8 @@ type Options struct {
 	Registry *tenants.Registry
 	// Synced tells whether the sync engine serves a tenant. Nil leaves the condition Synced out.
 	Synced func(tenants.Tenant) bool
+	// Dial reaches control planes, at the ClusterIPs of their host Services. Nil means TCP; only tests need another way.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Clock is for tests. Nil means the real one.
 	Clock clock.PassiveClock
 }
@@ -71,6 +75,15 @@ func (o *Options) Validate() error {
 		errs = append(errs, errors.New("the door authority and the registry are required"))
 	}
 	return errors.Join(errs...)
+}
+
+func (o *Options) complete() {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
+	}
 }
 
 func (o *Options) clusterDomain() string {

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -72,9 +71,7 @@ func NewHostClient(mgr ctrl.Manager) (client.Client, error) {
 // SetupWithManager adds the controllers of this package to a manager whose scheme and caches are NewScheme's and
 // CacheOptions'.
 func SetupWithManager(mgr ctrl.Manager, options Options, log *slog.Logger) error {
-	if options.Clock == nil {
-		options.Clock = clock.RealClock{}
-	}
+	options.complete()
 	if err := options.Validate(); err != nil {
 		return err
 	}
@@ -82,7 +79,7 @@ func SetupWithManager(mgr ctrl.Manager, options Options, log *slog.Logger) error
 	if err != nil {
 		return fmt.Errorf("make a client of the host: %w", err)
 	}
-	connections := newConnections(options.Clock)
+	connections := newConnections(&options)
 	reconciler := &Reconciler{
 		options: &options, log: log, host: host, cached: mgr.GetClient(),
 		connections: connections, memory: newMemory(),

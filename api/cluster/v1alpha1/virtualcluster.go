@@ -105,7 +105,7 @@ const (
 
 // Store describes the datastore of a virtual cluster.
 //
-// +kubebuilder:validation:XValidation:rule="self.size == oldSelf.size",message="spec.store.size cannot be changed: the volume is made once; create a new virtual cluster"
+// +kubebuilder:validation:XValidation:rule="!has(self.size) || !has(oldSelf.size) || self.size == oldSelf.size",message="spec.store.size cannot be changed: the volume is made once; create a new virtual cluster"
 // +kubebuilder:validation:XValidation:rule="has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",message="spec.store.storageClassName cannot be changed: the volume is made once; create a new virtual cluster"
 type Store struct {
 	// +kubebuilder:default=sqlite

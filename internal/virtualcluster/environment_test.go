@@ -1,0 +1,281 @@
+package virtualcluster_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"helm.sh/helm/v4/pkg/chart/common"
+	chartutil "helm.sh/helm/v4/pkg/chart/common/util"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	helmengine "helm.sh/helm/v4/pkg/engine"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
+	"github.com/matryoshka-dev/matryoshka/internal/testenv"
+	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster"
+)
+
+const (
+	systemNamespace = "matryoshka-system"
+	agentUser       = "system:serviceaccount:matryoshka-system:matryoshka-agent"
+)
+
+// environment is a host with the chart installed. The agent's controllers run on it as the agent's own user, so that
+// its rights and the policies that confine it are tested with every step.
+type environment struct {
+	config   *rest.Config
+	admin    client.Client
+	registry *tenants.Registry
+
+	mu sync.Mutex
+	// controlPlanes are the addresses of tenants' API servers by ClusterIP; protected by mu.
+	controlPlanes map[string]string
+}
+
+func newEnvironment(t *testing.T) *environment {
+	t.Helper()
+	scheme, err := virtualcluster.NewScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := &environment{config: testenv.StartHost(t), controlPlanes: map[string]string{}}
+	if env.admin, err = client.New(env.config, client.Options{Scheme: scheme}); err != nil {
+		t.Fatal(err)
+	}
+	env.create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: systemNamespace}})
+	env.create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "demo"}})
+	env.installChart(t)
+	return env
+}
+
+func (e *environment) create(t *testing.T, object client.Object) {
+	t.Helper()
+	if err := e.admin.Create(t.Context(), object); err != nil {
+		t.Fatalf("create %T %s: %v", object, object.GetName(), err)
+	}
+}
+
+// installChart applies what the chart renders, but for the Deployments: there is no node to run them.
+func (e *environment) installChart(t *testing.T) {
+	t.Helper()
+	chart, err := loader.LoadDir("../../charts/matryoshka")
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := common.ReleaseOptions{Name: "matryoshka", Namespace: systemNamespace, IsInstall: true}
+	values, err := chartutil.ToRenderValues(chart, map[string]any{}, release, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := helmengine.Render(chart, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(files[name]), 4096)
+		for {
+			var object unstructured.Unstructured
+			if err := decoder.Decode(&object.Object); err != nil {
+				break
+			}
+			if object.Object == nil || object.GetKind() == "Deployment" {
+				continue
+			}
+			if err := e.admin.Create(t.Context(), &object, client.FieldValidation(metav1.FieldValidationStrict)); err != nil {
+				t.Fatalf("%s: create %s %s: %v", name, object.GetKind(), object.GetName(), err)
+			}
+		}
+	}
+}
+
+// startAgent runs the agent's controllers until the returned function or the end of the test.
+func (e *environment) startAgent(t *testing.T) (stop func()) {
+	t.Helper()
+	agent := rest.CopyConfig(e.config)
+	agent.Impersonate = rest.ImpersonationConfig{
+		UserName: agentUser,
+		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + systemNamespace, "system:authenticated"},
+	}
+	agent.QPS = -1
+	scheme, err := virtualcluster.NewScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cacheOptions, err := virtualcluster.CacheOptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mgr, err := ctrl.NewManager(agent, ctrl.Options{
+		Scheme: scheme, Cache: cacheOptions, Metrics: metricsserver.Options{BindAddress: "0"},
+		Controller: ctrlconfig.Controller{SkipNameValidation: ptr.To(true)},
+		Logger:     discardLogger,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := virtualcluster.NewHostClient(mgr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	door, err := virtualcluster.LoadDoorAuthority(t.Context(), host, systemNamespace, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.registry = tenants.NewRegistry()
+	err = virtualcluster.SetupWithManager(mgr, virtualcluster.Options{
+		SystemNamespace: systemNamespace, Image: "matryoshka.dev/matryd:test", FrontDoorAddress: "https://127.0.0.1:8443",
+		DNSService: "matryoshka-dns", Door: door, Registry: e.registry, Dial: e.dial,
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	finished := make(chan error, 1)
+	go func() { finished <- mgr.Start(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-finished; err != nil {
+			t.Errorf("run the agent: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// dial leads a ClusterIP of the host to the API server that the test has started for it.
+func (e *environment) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	target, ok := e.controlPlanes[host]
+	e.mu.Unlock()
+	if !ok {
+		return nil, fmt.Errorf("nothing listens at %s", address)
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, target)
+}
+
+// startControlPlane does what the kubelet would: it runs the control plane with the files that the agent has made.
+func (e *environment) startControlPlane(t *testing.T, vc *clusterv1alpha1.VirtualCluster) {
+	t.Helper()
+	namespace := mapping.ControlNamespace(vc.Status.ID)
+	var file corev1.ConfigMap
+	var files corev1.Secret
+	e.eventually(t, "the control plane's files are there", func() error {
+		if err := e.admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "config"}, &file); err != nil {
+			return err
+		}
+		return e.admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "pki"}, &files)
+	})
+	made, err := config.Parse([]byte(file.Data["controlplane.yaml"]))
+	if err != nil {
+		t.Fatalf("the control plane would not read its configuration: %v", err)
+	}
+	if made.Doors == nil || !strings.HasSuffix(made.Doors.KubeletAddress, ":8444") || !strings.HasSuffix(made.Doors.ServiceAddress, ":8445") {
+		t.Errorf("got the doors %+v, want the agent's Service", made.Doors)
+	}
+	directory := t.TempDir()
+	for name, content := range files.Data {
+		if err := os.WriteFile(filepath.Join(directory, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tenant := testenv.StartTenant(t, testenv.WithConfig(func(c *config.ControlPlane) {
+		address := c.Port
+		*c = *made
+		c.Port, c.BindAddress, c.PKIDirectory = address, "127.0.0.1", directory
+		c.Store = config.Store{Type: config.StoreMemory}
+		c.Doors = nil // nobody would answer
+	}))
+	target, err := url.Parse(tenant.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.mu.Lock()
+	e.controlPlanes[made.ServiceAddress] = target.Host
+	e.mu.Unlock()
+}
+
+func (e *environment) eventually(t *testing.T, what string, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not so in 30 s: %v", what, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// get reads a VirtualCluster.
+func (e *environment) get(t *testing.T, name string) (*clusterv1alpha1.VirtualCluster, error) {
+	var vc clusterv1alpha1.VirtualCluster
+	err := e.admin.Get(t.Context(), client.ObjectKey{Namespace: "demo", Name: name}, &vc)
+	return &vc, err
+}
+
+// withID waits until a VirtualCluster has its ID.
+func (e *environment) withID(t *testing.T, name string) *clusterv1alpha1.VirtualCluster {
+	t.Helper()
+	var vc *clusterv1alpha1.VirtualCluster
+	e.eventually(t, name+" has an ID", func() (err error) {
+		if vc, err = e.get(t, name); err == nil && vc.Status.ID == "" {
+			err = fmt.Errorf("status is %+v", vc.Status)
+		}
+		return err
+	})
+	return vc
+}
+
+// inventory names everything that a virtual cluster may leave behind.
+func (e *environment) inventory(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, list := range []client.ObjectList{
+		&corev1.NamespaceList{}, &corev1.SecretList{}, &corev1.ConfigMapList{}, &corev1.ServiceList{}, &corev1.PodList{},
+		&corev1.PersistentVolumeClaimList{}, &rbacv1.RoleBindingList{},
+	} {
+		if err := e.admin.List(t.Context(), list); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := toUnstructured(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, item := range raw.Items {
+			names = append(names, fmt.Sprintf("%T %s/%s", list, item.GetNamespace(), item.GetName()))
+		}
+	}
+	slices.Sort(names)
+	return names
+}
