@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/matryoshka-dev/matryoshka/internal/agent"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane"
 	"github.com/matryoshka-dev/matryoshka/internal/dns"
 	"github.com/matryoshka-dev/matryoshka/internal/host"
 	"github.com/matryoshka-dev/matryoshka/internal/version"
@@ -35,6 +36,6 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	// One line per role: host.NewCommand(), agent.NewCommand(), dns.NewCommand(), controlplane.NewCommand().
-	root.AddCommand(host.NewCommand(), agent.NewCommand(), dns.NewCommand())
+	root.AddCommand(host.NewCommand(), agent.NewCommand(), dns.NewCommand(), controlplane.NewCommand())
 	return root
 }

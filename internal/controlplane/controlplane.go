@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/serviceaddress"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store"
 )
 
@@ -34,6 +35,8 @@ type ControlPlane struct {
 	runtime string
 	store   store.Store
 	server  *server
+	// addresses is the client of the address door; nil without doors.
+	addresses *serviceaddress.DoorClient
 
 	// cancelWork ends what uses the API server; cancelServer ends the API server itself, which must live longer.
 	cancelWork, cancelServer context.CancelFunc
@@ -100,7 +103,12 @@ func (c *ControlPlane) start(ctx context.Context) error {
 	}
 	serverCtx, cancelServer := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancelServer = cancelServer
-	if c.server, err = newServer(serverCtx, c.config, endpoint, c.runtime, c.listener, c.ready); err != nil {
+	p := parts{storeEndpoint: endpoint, runtimeDir: c.runtime, listener: c.listener, ready: c.ready}
+	if c.config.Doors != nil {
+		c.addresses = serviceaddress.NewDoorClient(addressDoor(c.config))
+		p.addresses = c.addresses
+	}
+	if c.server, err = newServer(serverCtx, c.config, p); err != nil {
 		return err
 	}
 	c.serving.Go(func() { c.fail(c.server.run(serverCtx)) })
@@ -141,6 +149,9 @@ func (c *ControlPlane) stop(ctx context.Context) error {
 	if c.cancelServer != nil {
 		c.cancelServer()
 		errs = append(errs, await(ctx, &c.serving, "API server"))
+	}
+	if c.addresses != nil {
+		c.addresses.Close()
 	}
 	if c.listener != nil {
 		// The API server has closed it, unless the start failed before it served.

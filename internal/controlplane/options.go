@@ -5,14 +5,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apiserver/pkg/util/compatibility"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	basecompatibility "k8s.io/component-base/compatibility"
-	"k8s.io/component-base/featuregate"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 	netutils "k8s.io/utils/net"
 
@@ -20,7 +18,7 @@ import (
 )
 
 // newOptions are the options of kube-apiserver that the configuration means.
-func newOptions(c config.ControlPlane, storeEndpoint, runtimeDir string, l net.Listener) (*options.ServerRunOptions, error) {
+func newOptions(c config.ControlPlane, p parts) (*options.ServerRunOptions, error) {
 	registry, err := newComponentRegistry()
 	if err != nil {
 		return nil, err
@@ -31,14 +29,17 @@ func newOptions(c config.ControlPlane, storeEndpoint, runtimeDir string, l net.L
 	o.Features.EnableProfiling = false
 	o.AllowPrivileged = true // what a tenant may really run is decided by the host's pod security
 	o.EndpointReconcilerType = "none"
-	o.ServiceClusterIPRanges = strings.Join(c.ServiceRanges, ",")
+	o.ServiceClusterIPRanges, _ = serviceRanges(c)
 	o.ServiceNodePortRange = utilnet.PortRange{Base: 1, Size: 65535}
-	setServing(o, c, l)
-	setStore(o, storeEndpoint)
+	setServing(o, c, p.listener)
+	setStore(o, p.storeEndpoint)
 	setAggregation(o, c)
 	setKubelet(o, c)
 	o.Authorization.Modes = []string{"Node", "RBAC"}
-	if err := setAuthentication(o, c, runtimeDir); err != nil {
+	if err := setAdmission(o, p.addresses); err != nil {
+		return nil, err
+	}
+	if err := setAuthentication(o, c, p.runtimeDir); err != nil {
 		return nil, err
 	}
 	return o, nil
@@ -58,8 +59,6 @@ func newComponentRegistry() (basecompatibility.ComponentGlobalsRegistry, error) 
 	}
 	return registry, nil
 }
-
-var _ featuregate.FeatureGate = utilfeature.DefaultFeatureGate
 
 func setServing(o *options.ServerRunOptions, c config.ControlPlane, l net.Listener) {
 	address := l.Addr().(*net.TCPAddr)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/rest"
@@ -13,9 +14,9 @@ import (
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 	netutils "k8s.io/utils/net"
 
-	utilerrors "k8s.io/apimachinery/pkg/util/errors"
-
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/kubeletdialer"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/serviceaddress"
 )
 
 // server is the chain of upstream's API servers: aggregator, core, extensions.
@@ -24,8 +25,19 @@ type server struct {
 	serving chan struct{}
 }
 
-func newServer(ctx context.Context, c config.ControlPlane, storeEndpoint, runtimeDir string, l net.Listener, r *readiness) (*server, error) {
-	options, err := newOptions(c, storeEndpoint, runtimeDir, l)
+// parts are what an API server is given beside its configuration.
+type parts struct {
+	storeEndpoint string
+	// runtimeDir is private to this control plane.
+	runtimeDir string
+	listener   net.Listener
+	// addresses is nil without doors.
+	addresses serviceaddress.Reserver
+	ready     *readiness
+}
+
+func newServer(ctx context.Context, c config.ControlPlane, p parts) (*server, error) {
+	options, err := newOptions(c, p)
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +53,13 @@ func newServer(ctx context.Context, c config.ControlPlane, storeEndpoint, runtim
 		return nil, fmt.Errorf("configure the API server: %w", err)
 	}
 	adjust(serverConfig, c)
+	if c.Doors != nil {
+		dialer := &kubeletdialer.Dialer{
+			Door:  kubeletDoor(c),
+			Nodes: serverConfig.KubeAPIs.ControlPlane.VersionedInformers.Core().V1().Nodes().Lister(),
+		}
+		serverConfig.KubeAPIs.Extra.KubeletClientConfig.Lookup = dialer.Lookup
+	}
 	completed, err := serverConfig.Complete()
 	if err != nil {
 		return nil, fmt.Errorf("complete the API server: %w", err)
@@ -50,7 +69,7 @@ func newServer(ctx context.Context, c config.ControlPlane, storeEndpoint, runtim
 		return nil, fmt.Errorf("create the API server: %w", err)
 	}
 	s := &server{chain: chain, serving: make(chan struct{})}
-	return s, s.addChecks(r)
+	return s, s.addChecks(p.ready)
 }
 
 // adjust sets what no option of upstream's can.

@@ -104,7 +104,7 @@ func (k *kine) serve(ctx context.Context) error {
 	)
 	server.New(backend, "unix", notifyInterval, "3.6.6").Register(k.server)
 	k.running.Go(func() {
-		if err := k.server.Serve(listener); err != nil {
+		if err := k.server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			logrus.Errorf("Datastore stopped serving: %v", err)
 		}
 	})
