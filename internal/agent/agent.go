@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/version"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster"
@@ -35,6 +36,8 @@ type agent struct {
 	host     client.Client
 	registry *tenants.Registry
 	door     *pki.Authority
+	// namespaces makes mapped namespaces; addSync sets it.
+	namespaces *namespaces.Ensurer
 }
 
 // Run runs the agent until the context ends.
@@ -73,7 +76,7 @@ func compose(ctx context.Context, config *Config, log *slog.Logger) (*agent, err
 	if a.door, err = virtualcluster.LoadDoorAuthority(ctx, a.host, config.Namespace, time.Now()); err != nil {
 		return nil, err
 	}
-	for _, add := range []func() error{a.addSync, a.addFrontDoor, a.addHealth} {
+	for _, add := range []func() error{a.addSync, a.addDoors, a.addFrontDoor, a.addHealth} {
 		if err := add(); err != nil {
 			return nil, err
 		}

@@ -45,9 +45,9 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer) []engine.Kind {
 
 // addSync adds the lifecycle controller and the sync engine, which the lifecycle asks whether a tenant is served.
 func (a *agent) addSync() error {
-	ensurer := namespaces.New(client.WithFieldOwner(a.host, engine.FieldManager), namespaces.Options{SystemNamespace: a.config.Namespace})
-	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(ensurer), engine.Options{
-		Namespaces: ensurer,
+	a.namespaces = namespaces.New(client.WithFieldOwner(a.host, engine.FieldManager), namespaces.Options{SystemNamespace: a.config.Namespace})
+	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces), engine.Options{
+		Namespaces: a.namespaces,
 		Logger:     a.log.With("part", "sync"),
 		Registerer: metrics.Registry,
 	})
