@@ -10,23 +10,22 @@ import "net/netip"
 
 // Addresses in the host's network namespace. Hosts that run side by side use the same ones, each in its own namespace.
 var (
-	NodeAddress    = netip.MustParseAddr("10.240.0.1")
-	PodRange       = netip.MustParsePrefix("10.244.0.0/22")
-	ServiceRange   = netip.MustParsePrefix("10.96.0.0/16")
-	APIService     = netip.MustParseAddr("10.96.0.1")
-	DNSService     = netip.MustParseAddr("10.96.0.10")
-	egressInside   = netip.MustParsePrefix("169.254.77.2/30")
-	egressOutside  = netip.MustParsePrefix("169.254.77.1/30")
-	anywhere       = netip.MustParsePrefix("0.0.0.0/0")
-	linkLocalRange = netip.MustParsePrefix("169.254.0.0/16")
+	NodeAddress = netip.MustParseAddr("10.240.0.1")
+	// DNSAddress is where cluster DNS listens: apart from the node's address, so that it can have port 53, and so that
+	// network policies can tell it from the rest of the node.
+	DNSAddress   = netip.MustParseAddr("10.240.0.53")
+	PodRange     = netip.MustParsePrefix("10.244.0.0/22")
+	ServiceRange = netip.MustParsePrefix("10.96.0.0/16")
+	APIService   = netip.MustParseAddr("10.96.0.1")
+	DNSService   = netip.MustParseAddr("10.96.0.10")
 )
 
-// Ports at NodeAddress.
+// Ports at NodeAddress, and at DNSAddress.
 const (
 	APIPort     = 6443
 	KubeletPort = 10250
-	DNSPort     = 1053
+	DNSPort     = 53
 )
 
-// nodeLink is a bridge without ports: it only holds the address of the node. Not every kernel has dummy links.
+// nodeLink is a bridge without ports: it only holds the addresses of the node. Not every kernel has dummy links.
 const nodeLink = "node0"

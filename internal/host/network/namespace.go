@@ -163,8 +163,10 @@ func ensureNodeLink() (netlink.Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the link %s: %w", nodeLink, err)
 	}
-	if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(NodeAddress, 32))}); err != nil {
-		return nil, fmt.Errorf("give the node its address: %w", err)
+	for _, address := range []netip.Addr{NodeAddress, DNSAddress} {
+		if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(address, 32))}); err != nil {
+			return nil, fmt.Errorf("give the node the address %s: %w", address, err)
+		}
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return nil, fmt.Errorf("set the link %s up: %w", nodeLink, err)

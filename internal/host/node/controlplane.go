@@ -87,6 +87,10 @@ func controllerFlags(files pki.Files) []string {
 		"--root-ca-file=" + files.CA(),
 		"--service-account-private-key-file=" + files.ServiceAccountKey(),
 		"--use-service-account-credentials=false",
+		// These two would take over the CSI plugin of the kubelet, which is one per process, and the kubelet then never gets
+		// its node Ready. Folders are neither attached nor resized.
+		"--controllers=*,-persistentvolume-attach-detach-controller,-persistentvolume-expander-controller",
+		"--controller-shutdown-timeout=1s",
 		"--kube-api-qps=200",
 		"--kube-api-burst=400",
 		"--profiling=false",

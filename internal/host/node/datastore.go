@@ -98,8 +98,8 @@ func answers(socket string) error {
 	return conn.Close()
 }
 
-// stop ends the store; what was acknowledged is on the disk.
+// stop ends the store. It does not wait for long for clients that do not let go: what was acknowledged is on the disk.
 func (d *datastore) stop() {
 	d.cancel()
-	d.wait.Wait()
+	waitAtMost(500*time.Millisecond, d.wait.Wait)
 }

@@ -58,6 +58,8 @@ func kubeletServer(layout control.Layout, files pki.Files) (*kubeletoptions.Kube
 	c.CgroupRoot = layout.CgroupRoot()
 	c.CgroupDriver = "cgroupfs"
 	c.FailCgroupV1 = false
+	// There is no controller for it; see the flags of the controller manager.
+	c.EnableControllerAttachDetach = false
 	c.FailSwapOn = false
 	c.MaxPods = maxPods
 	// The machine's firewall is none of ours, and the namespace has nothing that needs the kubelet's chains.

@@ -22,11 +22,13 @@ const fieldManager = "matryoshka-host"
 // dnsServiceName is what everybody expects cluster DNS to be called.
 const dnsServiceName = "kube-dns"
 
-// ensureDNSService makes the Service of cluster DNS. It has no selector: the server is in this process, at the node's address.
+// dnsLabels are those that everybody expects at cluster DNS.
+var dnsLabels = map[string]string{"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS", "kubernetes.io/cluster-service": "true"}
+
+// ensureDNSService makes the Service of cluster DNS. It has no selector: the server is in this process.
 func ensureDNSService(ctx context.Context, client kubernetes.Interface) error {
-	labels := map[string]string{"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS", "kubernetes.io/cluster-service": "true"}
 	options := metav1.ApplyOptions{FieldManager: fieldManager, Force: true}
-	service := applycorev1.Service(dnsServiceName, metav1.NamespaceSystem).WithLabels(labels).WithSpec(
+	service := applycorev1.Service(dnsServiceName, metav1.NamespaceSystem).WithLabels(dnsLabels).WithSpec(
 		applycorev1.ServiceSpec().WithClusterIP(network.DNSService.String()).WithPorts(
 			applycorev1.ServicePort().WithName("dns").WithProtocol(corev1.ProtocolUDP).WithPort(53).WithTargetPort(intstr.FromInt32(network.DNSPort)),
 			applycorev1.ServicePort().WithName("dns-tcp").WithProtocol(corev1.ProtocolTCP).WithPort(53).WithTargetPort(intstr.FromInt32(network.DNSPort)),
@@ -41,7 +43,7 @@ func ensureDNSService(ctx context.Context, client kubernetes.Interface) error {
 			applydiscoveryv1.EndpointPort().WithName("dns").WithProtocol(corev1.ProtocolUDP).WithPort(network.DNSPort),
 			applydiscoveryv1.EndpointPort().WithName("dns-tcp").WithProtocol(corev1.ProtocolTCP).WithPort(network.DNSPort),
 		).
-		WithEndpoints(applydiscoveryv1.Endpoint().WithAddresses(network.NodeAddress.String()).
+		WithEndpoints(applydiscoveryv1.Endpoint().WithAddresses(network.DNSAddress.String()).
 			WithConditions(applydiscoveryv1.EndpointConditions().WithReady(true)))
 	if _, err := client.DiscoveryV1().EndpointSlices(metav1.NamespaceSystem).Apply(ctx, slice, options); err != nil {
 		return fmt.Errorf("apply the EndpointSlice of cluster DNS: %w", err)

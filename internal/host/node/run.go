@@ -22,12 +22,14 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/host/control"
 	"github.com/matryoshka-dev/matryoshka/internal/host/dns"
 	"github.com/matryoshka-dev/matryoshka/internal/host/network"
+	"github.com/matryoshka-dev/matryoshka/internal/host/networkpolicy"
 	"github.com/matryoshka-dev/matryoshka/internal/host/pki"
 	"github.com/matryoshka-dev/matryoshka/internal/host/storage"
 )
 
-// stopTimeout bounds how long the components get to end by themselves.
-const stopTimeout = 5 * time.Second
+// stopTimeout bounds how long the components get to end by themselves. Some never do: kube-proxy takes no context, and its
+// watches hold the API server. Nothing is lost by leaving them: what was acknowledged is on the disk.
+const stopTimeout = 1500 * time.Millisecond
 
 // group runs the components: the first that ends, ends all.
 type group struct {
@@ -145,12 +147,13 @@ func startOthers(g *group, config Config, files pki.Files, report *phases, apiSe
 	g.start("kube-proxy", func(ctx context.Context) error { return runKubeProxy(ctx, layout, files) })
 	g.start("cluster DNS", func(ctx context.Context) error {
 		return dns.Run(ctx, dns.Config{
-			Address: network.NodeAddress.String(), Port: network.DNSPort, Domain: ClusterDomain,
+			Address: network.DNSAddress.String(), Port: network.DNSPort, Domain: ClusterDomain,
 			Kubeconfig: files.Kubeconfig(pki.Admin), Upstream: config.Upstream,
 		})
 	})
 	g.start("forwarding", func(ctx context.Context) error { return forward(ctx, config, client) })
 	g.start("storage", func(ctx context.Context) error { return runStorage(ctx, layout, client, config.Logger, report) })
+	g.start("network policies", func(ctx context.Context) error { return runNetworkPolicies(ctx, client, config.Logger) })
 	g.start("start of DNS", func(ctx context.Context) error { return watchDNS(ctx, client, report) })
 	g.start("start of the node", func(ctx context.Context) error { return watchNode(ctx, client, report) })
 	return nil
@@ -195,6 +198,21 @@ func runStorage(ctx context.Context, layout control.Layout, client kubernetes.In
 	return provisioner.Run(ctx, report.track(control.PhaseStorage))
 }
 
+// runNetworkPolicies lets policies select cluster DNS as they would where it is a pod.
+func runNetworkPolicies(ctx context.Context, client kubernetes.Interface, logger *slog.Logger) error {
+	controller, err := networkpolicy.New(client, []networkpolicy.Pod{{
+		Namespace: metav1.NamespaceSystem, Labels: dnsLabels, Address: network.DNSAddress,
+		Ports: []networkpolicy.NamedPort{
+			{Name: "dns", Protocol: corev1.ProtocolUDP, Port: network.DNSPort},
+			{Name: "dns-tcp", Protocol: corev1.ProtocolTCP, Port: network.DNSPort},
+		},
+	}}, logger)
+	if err != nil {
+		return err
+	}
+	return controller.Run(ctx)
+}
+
 // watchDNS makes the Service and waits for an answer through it: that says that kube-proxy works too.
 func watchDNS(ctx context.Context, client kubernetes.Interface, report *phases) error {
 	done := report.track(control.PhaseDNS)
@@ -214,9 +232,11 @@ func watchDNS(ctx context.Context, client kubernetes.Interface, report *phases) 
 // watchNode waits until the node is there, is Ready and takes pods.
 func watchNode(ctx context.Context, client kubernetes.Interface, report *phases) error {
 	registered, ready := report.track(control.PhaseNodeRegistered), report.track(control.PhaseNodeReady)
+	// The API tells time in whole seconds.
+	start := time.Now().Truncate(time.Second)
 	err := poll(ctx, func(ctx context.Context) bool {
-		_, err := client.CoreV1().Nodes().Get(ctx, Name, metav1.GetOptions{})
-		return err == nil
+		node, err := client.CoreV1().Nodes().Get(ctx, Name, metav1.GetOptions{})
+		return err == nil && isReportedSince(node, start)
 	})
 	if err != nil {
 		return err
@@ -226,12 +246,23 @@ func watchNode(ctx context.Context, client kubernetes.Interface, report *phases)
 	}
 	err = poll(ctx, func(ctx context.Context) bool {
 		node, err := client.CoreV1().Nodes().Get(ctx, Name, metav1.GetOptions{})
-		return err == nil && takesPods(node)
+		return err == nil && isReportedSince(node, start) && takesPods(node)
 	})
 	if err != nil {
 		return err
 	}
 	return errors.Join(ready(), untilEnd(ctx))
+}
+
+// isReportedSince says whether the kubelet of this start has written the node's status: after a restart the node of the
+// last one is still there, and looks Ready.
+func isReportedSince(node *corev1.Node, start time.Time) bool {
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == corev1.NodeReady {
+			return !condition.LastHeartbeatTime.Time.Before(start)
+		}
+	}
+	return false
 }
 
 // takesPods says that the node is Ready and that the controllers have seen it: they take off the taints that keep pods away.
