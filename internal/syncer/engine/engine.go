@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -124,6 +125,7 @@ func (e *Engine) Synced(uid types.UID) bool {
 
 // Run serves the tenants of the registry until the context ends. It returns after everything that it started has stopped.
 func (e *Engine) Run(ctx context.Context) error {
+	parent := ctx
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	if err := e.watchHost(ctx); err != nil {
@@ -136,7 +138,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer stop()
 	if !e.hostCache.WaitForCacheSync(ctx) {
 		stop()
-		return fmt.Errorf("fill the cache of the host: %w", firstError(<-cacheFailed, context.Cause(ctx)))
+		err := <-cacheFailed
+		if parent.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("fill the cache of the host: %w", firstError(err, errCacheEnded))
 	}
 	for range e.options.Workers {
 		group.Go(func() { e.worker(ctx) })
@@ -145,6 +151,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.stopAll()
 	return e.follow(ctx, cacheFailed)
 }
+
+var errCacheEnded = errors.New("the cache ended")
 
 func firstError(errs ...error) error {
 	for _, err := range errs {

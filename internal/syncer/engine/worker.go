@@ -62,8 +62,11 @@ func (e *Engine) fail(ctx context.Context, run *tenantRun, scope *Scope, it item
 		e.tell(ctx, scope, kind, it.key, refusal)
 		return backOff(failures, refusedFirst)
 	}
+	if run.serving.Err() != nil {
+		return 0 // the tenant is being let go; its keys come again when it is taken up
+	}
 	e.metrics.failures.WithLabelValues(kind.Name, "other").Inc()
-	if ctx.Err() == nil || failures > 1 {
+	if failures > 1 { // the first is mostly somebody else's write, or something not there yet
 		e.log.Warn("Sync failed", "kind", kind.Name, "vcluster", run.name(), "key", it.key.String(), "failures", failures, "error", err)
 	}
 	return backOff(failures, retryFirst)

@@ -28,11 +28,11 @@ var (
 	}
 )
 
-// notInternet are the ranges where clusters, nodes, metadata services and their neighbours live.
-var (
-	notInternet4 = []string{"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/4", "240.0.0.0/4"}
-	notInternet6 = []string{"::1/128", "::ffff:0:0/96", "64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8"}
-)
+// notInternet4 are the ranges where clusters, nodes, metadata services and their neighbours live. Of IPv6, internet6 is
+// all that is handed out for the internet.
+const internet6 = "2000::/3"
+
+var notInternet4 = []string{"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/4", "240.0.0.0/4"}
 
 // isolation lets a tenant's pods talk with each other, with their own control plane (both ways: its webhooks and
 // aggregated APIs are pods), with the DNS and with the internet, and with nobody else.
@@ -57,7 +57,7 @@ func (e *Ensurer) isolation(tenant tenants.Tenant) *networkingv1.NetworkPolicy {
 				{To: []networkingv1.NetworkPolicyPeer{dns}, Ports: dnsPodPorts},
 				{To: []networkingv1.NetworkPolicyPeer{
 					{IPBlock: &networkingv1.IPBlock{CIDR: "0.0.0.0/0", Except: notInternet4}},
-					{IPBlock: &networkingv1.IPBlock{CIDR: "::/0", Except: notInternet6}},
+					{IPBlock: &networkingv1.IPBlock{CIDR: internet6}},
 				}},
 			},
 		},
