@@ -97,4 +97,3 @@ func testRestarts(t *testing.T, w *world) {
 	w.start(t)
 	w.gone(t, w.tenant, virtualPod)
 }
-
