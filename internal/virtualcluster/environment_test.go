@@ -63,13 +63,40 @@ func newEnvironment(t *testing.T) *environment {
 		t.Fatal(err)
 	}
 	env := &environment{config: testenv.StartHost(t), controlPlanes: map[string]string{}}
+	// As a kubeconfig has it: the API server's own client speaks protobuf, which custom resources do not.
+	env.config.ContentConfig = rest.ContentConfig{}
 	if env.admin, err = client.New(env.config, client.Options{Scheme: scheme}); err != nil {
 		t.Fatal(err)
 	}
 	env.create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: systemNamespace}})
 	env.create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "demo"}})
 	env.installChart(t)
+	env.awaitPolicies(t)
 	return env
+}
+
+// awaitPolicies waits until the host enforces both policies, which takes it a moment.
+func (e *environment) awaitPolicies(t *testing.T) {
+	t.Helper()
+	e.create(t, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "for-a-moment"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: agentUser}},
+	})
+	forbidden := map[string]client.Client{"matryoshka-agent-confined": e.agentClient(t), "matryoshka-labels-reserved": e.admin}
+	for policy, actor := range forbidden {
+		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "attempt", Labels: map[string]string{mapping.LabelKind: "x"}}}
+		e.eventually(t, policy+" is enforced", func() error {
+			err := actor.Create(t.Context(), namespace.DeepCopy(), client.DryRunAll)
+			if err != nil && strings.Contains(err.Error(), policy) {
+				return nil
+			}
+			return fmt.Errorf("got %v", err)
+		})
+	}
+	if err := e.admin.Delete(t.Context(), &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "for-a-moment"}}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (e *environment) create(t *testing.T, object client.Object) {

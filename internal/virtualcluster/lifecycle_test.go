@@ -3,6 +3,7 @@ package virtualcluster_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
@@ -27,16 +29,18 @@ import (
 
 var discardLogger = logr.Discard()
 
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(discardLogger)
+	os.Exit(m.Run())
+}
+
 func toUnstructured(list client.ObjectList) (*unstructured.UnstructuredList, error) {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(list)
 	if err != nil {
 		return nil, err
 	}
 	result := &unstructured.UnstructuredList{}
-	items, _, err := unstructured.NestedSlice(content, "items")
-	if err != nil {
-		return nil, err
-	}
+	items, _ := content["items"].([]any) // nil when there are none
 	for _, item := range items {
 		result.Items = append(result.Items, unstructured.Unstructured{Object: item.(map[string]any)})
 	}
