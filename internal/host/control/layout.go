@@ -87,6 +87,9 @@ func (l Layout) EgressTable() string { return "matryoshka-" + l.ID }
 // EgressLink is the machine's end of the link into the host's namespace; there is one only with egress by NAT.
 func (l Layout) EgressLink() string { return "mk" + l.ID }
 
+// EgressMark is the file in the run folder that says that egress by NAT may have made something.
+const EgressMark = "egress"
+
 // processMark is in the environment of every process that the host starts, by which Stop knows them.
 func (l Layout) processMark() string { return ProcessMark + "=" + l.ID }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -86,11 +87,16 @@ func Clean(ctx context.Context, layout Layout) error {
 	)
 }
 
-// removeEgress removes the firewall table of egress by NAT. Its link goes with the network namespace, but the kernel
-// frees that one some time later, so the link is removed here too.
+// removeEgress removes the link and the firewall table of egress by NAT. The link would go with the network namespace, but
+// the kernel frees that one some time later.
 func removeEgress(ctx context.Context, layout Layout) error {
-	if _, err := os.Stat(layout.Run("egress")); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(layout.Run(EgressMark)); errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if link, err := netlink.LinkByName(layout.EgressLink()); err == nil {
+		if err := netlink.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
+			return fmt.Errorf("remove the egress link %s: %w", layout.EgressLink(), err)
+		}
 	}
 	script := fmt.Sprintf("add table ip %[1]s\ndelete table ip %[1]s\n", layout.EgressTable())
 	command := exec.CommandContext(ctx, "nft", "-f", "-")

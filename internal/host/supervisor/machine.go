@@ -2,16 +2,12 @@ package supervisor
 
 import (
 	"bufio"
+	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"time"
-
-	"context"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/matryoshka-dev/matryoshka/internal/host/control"
 )
@@ -66,12 +62,4 @@ func loadModule(name string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	return exec.CommandContext(ctx, modprobe, "--quiet", name).Run() == nil
-}
-
-// openEgress opens or closes the way out of the pods, and returns the DNS server that cluster DNS may ask.
-func openEgress(layout control.Layout, options control.Options) (upstream string, err error) {
-	if options.Egress != control.EgressNAT {
-		return "", nil
-	}
-	return "", fmt.Errorf("egress: %w", unix.ENOSYS)
 }

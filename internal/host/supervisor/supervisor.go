@@ -87,7 +87,7 @@ func supervise(ctx context.Context, layout control.Layout, options control.Optio
 	if _, err := network.Ensure(layout.NetworkNamespace()); err != nil {
 		return err
 	}
-	upstream, err := openEgress(layout, options)
+	upstream, err := openEgress(ctx, layout, options)
 	if err != nil {
 		return err
 	}
