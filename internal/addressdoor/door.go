@@ -30,8 +30,9 @@ import (
 )
 
 const (
-	// requestTimeout bounds everything that one request does on the host and in the tenant.
-	requestTimeout = 15 * time.Second
+	// requestTimeout bounds everything that one request does on the host and in the tenant. The control plane gives up
+	// after 10 seconds; it is told why before.
+	requestTimeout = 8 * time.Second
 	// reservationTime is how long a reservation waits for its tenant Service to be stored: longer than all admission
 	// webhooks of a request together are allowed to take.
 	reservationTime = 2 * time.Minute

@@ -178,11 +178,9 @@ func (d *Door) relation(ctx context.Context, a ask, hostService *corev1.Service)
 	if copyOf == "" {
 		return false, false, nil
 	}
-	if copyOf == a.service.UID {
-		return true, false, nil
-	}
-	// Somebody creates or replaces a name that has a copy. If the tenant still has the Service, then this request is
-	// about that one (or will fail in the tenant) and the copy is in use; only when it is gone is the copy a leftover.
+	// The UID in the request proves nothing: a manifest that was saved from an earlier Service has that one's. If the
+	// tenant still has the Service, then this request is about that one (or will fail in the tenant) and the copy is in
+	// use; only when it is gone is the copy a leftover.
 	current, err := d.TenantService(ctx, a.tenant, a.service.Namespace, a.service.Name)
 	if err != nil {
 		return false, false, err

@@ -79,7 +79,9 @@ func inertPorts(ports []corev1.ServicePort) []corev1.ServicePort {
 // newReservation is the host Service that holds the addresses of a tenant Service.
 func newReservation(tenant tenants.Tenant, virtualService *corev1.Service, until time.Time) *corev1.Service {
 	serviceType, ports := reservedShape(virtualService)
-	hostService := &corev1.Service{
+	// There is no annotation with the tenant's UID: on a create it is not chosen yet, or it is what somebody wrote into a
+	// manifest. The sync adds it when it takes over.
+	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: mapping.HostNamespace(tenant.ID, virtualService.Namespace),
 			Name:      mapping.HostName("Service", virtualService.Name),
@@ -101,11 +103,6 @@ func newReservation(tenant tenants.Tenant, virtualService *corev1.Service, until
 			IPFamilyPolicy: virtualService.Spec.IPFamilyPolicy,
 		},
 	}
-	// On a create the tenant's API server has not chosen the UID yet; the sync adds it when it takes over.
-	if virtualService.UID != "" {
-		hostService.Annotations[mapping.AnnotationTenantUID] = string(virtualService.UID)
-	}
-	return hostService
 }
 
 // belongsTo tells whether a host Service was made for this namespace of this tenant.

@@ -15,7 +15,7 @@ import (
 )
 
 // tenantTimeout bounds the question to a tenant's API server, which may be slow or gone.
-const tenantTimeout = 5 * time.Second
+const tenantTimeout = 4 * time.Second
 
 // AskTenant is the TenantService that asks the tenant's API server.
 func AskTenant(ctx context.Context, tenant tenants.Tenant, namespace, name string) (types.UID, error) {
