@@ -40,6 +40,11 @@ func (e *predecessorError) Error() string {
 	return fmt.Sprintf("the host cluster is still deleting the Service %q that was here before", e.name)
 }
 
+// existsError says that the tenant has a Service of this name already.
+type existsError struct{ name string }
+
+func (e *existsError) Error() string { return fmt.Sprintf("the tenant has a Service %q", e.name) }
+
 // explain turns an error into what the tenant may read. What it leaves out goes into the agent's log.
 func (d *Door) explain(tenant tenants.Tenant, request reservation.Request, err error) error {
 	service := &request.Service
@@ -50,6 +55,9 @@ func (d *Door) explain(tenant tenants.Tenant, request reservation.Request, err e
 	}
 	if predecessor := (&predecessorError{}); errors.As(err, &predecessor) {
 		return unavailable(err.Error() + "; try again in a moment")
+	}
+	if exists := (&existsError{}); errors.As(err, &exists) {
+		return apierrors.NewAlreadyExists(serviceResource, exists.name)
 	}
 	answered, ok := hostStatus(err)
 	if !ok {

@@ -175,15 +175,19 @@ func (d *Door) reuse(ctx context.Context, a ask, hostService *corev1.Service) (*
 // Service; isLeftover, it is the copy of an earlier one of the same name. Neither means that it is a reservation.
 func (d *Door) relation(ctx context.Context, a ask, hostService *corev1.Service) (isCopy, isLeftover bool, err error) {
 	copyOf := types.UID(hostService.Annotations[mapping.AnnotationTenantUID])
-	if copyOf == "" {
-		return false, false, nil
+	if copyOf != "" && copyOf == a.service.UID {
+		return true, false, nil
 	}
-	// The UID in the request proves nothing: a manifest that was saved from an earlier Service has that one's. If the
-	// tenant still has the Service, then this request is about that one (or will fail in the tenant) and the copy is in
-	// use; only when it is gone is the copy a leftover.
 	current, err := d.TenantService(ctx, a.tenant, a.service.Namespace, a.service.Name)
 	if err != nil {
 		return false, false, err
+	}
+	if a.service.UID == "" && current != "" {
+		// The tenant's API server would find out by itself, but only after it had found the addresses taken.
+		return false, false, &existsError{name: a.service.Name}
+	}
+	if copyOf == "" {
+		return false, false, nil
 	}
 	return current == copyOf, current != copyOf, nil
 }

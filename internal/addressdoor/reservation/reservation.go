@@ -15,7 +15,9 @@ const MaxBytes = 1 << 20
 // Request asks the host for the addresses of one tenant Service. The asking virtual cluster is known from its
 // client certificate, never from the request.
 type Request struct {
-	// Service as the tenant is about to store it; namespace and name are set (a generated name is already chosen).
+	// Service as the tenant is about to store it; namespace and name are set (a generated name is already chosen). The
+	// UID is that of the stored Service that is updated, and empty for a new one; a new one whose name is stored already
+	// is answered with AlreadyExists.
 	Service corev1.Service `json:"service"`
 	// DryRun asks without reserving.
 	DryRun bool `json:"dryRun,omitempty"`

@@ -109,6 +109,11 @@ func request(service *core.Service, a admission.Attributes) (*reservation.Reques
 	}
 	ask.Service.Namespace = a.GetNamespace()
 	ask.Service.ManagedFields = nil
+	// The UID tells the door whether this is a new Service: only a stored one has it, whatever the client sent.
+	ask.Service.UID = ""
+	if old, ok := a.GetOldObject().(*core.Service); ok && old != nil {
+		ask.Service.UID = old.UID
+	}
 	return ask, nil
 }
 
