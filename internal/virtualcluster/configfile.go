@@ -43,11 +43,11 @@ func renderConfigFile(vc *clusterv1alpha1.VirtualCluster, around surroundings, o
 		},
 	}
 	for _, address := range around.serviceAddresses {
-		everything, err := everythingOfFamily(address)
+		serviceRange, err := tenantRange(address)
 		if err != nil {
 			return nil, err
 		}
-		controlPlane.ServiceRanges = append(controlPlane.ServiceRanges, everything)
+		controlPlane.ServiceRanges = append(controlPlane.ServiceRanges, serviceRange)
 	}
 	content, err := yaml.Marshal(controlPlane)
 	if err != nil {
@@ -56,8 +56,9 @@ func renderConfigFile(vc *clusterv1alpha1.VirtualCluster, around surroundings, o
 	return content, nil
 }
 
-// everythingOfFamily is the widest service range of an address's family: the host decides which addresses exist.
-func everythingOfFamily(address string) (string, error) {
+// tenantRange is the service range of an address's family in the tenant: all of IPv4, since the host decides which
+// addresses exist, and the address's own /64 of IPv6, beyond which neither the tenant's Kubernetes nor the host's can go.
+func tenantRange(address string) (string, error) {
 	parsed, err := netip.ParseAddr(address)
 	if err != nil {
 		return "", fmt.Errorf("the address %q of the control plane's Service: %w", address, err)
@@ -65,7 +66,7 @@ func everythingOfFamily(address string) (string, error) {
 	if parsed.Is4() {
 		return "0.0.0.0/0", nil
 	}
-	return "::/0", nil
+	return netip.PrefixFrom(parsed, 64).Masked().String(), nil
 }
 
 func renderConfigMap(vc *clusterv1alpha1.VirtualCluster, content []byte) *corev1.ConfigMap {

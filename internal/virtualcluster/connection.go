@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/connrotation"
+	"k8s.io/utils/clock"
 
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
 )
@@ -38,6 +40,35 @@ type connection struct {
 	transport *http.Transport
 	kubelets  *pki.KubeletCertificates
 	rootCA    []byte
+
+	masters *pki.Renewing
+	dialer  *connrotation.Dialer
+	clock   clock.PassiveClock
+
+	mu      sync.Mutex
+	renewAt time.Time // protected by mu; of the certificate that open connections were made with
+}
+
+// rotate closes what is open when the agent's certificate has been renewed: an API server looks at the certificate of a
+// connection with every request, and a connection full of watches would live on with the old one. Readers begin anew.
+func (c *connection) rotate() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.clock.Now().Before(c.renewAt) {
+		return nil
+	}
+	certificate, err := c.masters.Certificate()
+	if err != nil {
+		return fmt.Errorf("renew the agent's certificate: %w", err)
+	}
+	c.renewAt = pki.RenewAt(certificate.Leaf)
+	c.dialer.CloseAll()
+	return nil
+}
+
+func (c *connection) close() {
+	c.transport.CloseIdleConnections()
+	c.dialer.CloseAll()
 }
 
 // connections are the connections to all tenants, shared by the controllers of this package.
@@ -58,9 +89,9 @@ func (c *connections) get(uid types.UID, tenant *pki.Tenant, address string) (*c
 	defer c.mu.Unlock()
 	if existing, ok := c.byUID[uid]; ok {
 		if existing.fingerprint == tenant.Fingerprint() && existing.address == address {
-			return existing, nil
+			return existing, existing.rotate()
 		}
-		existing.transport.CloseIdleConnections()
+		existing.close()
 	}
 	made, err := newConnection(tenant, address, c.options)
 	if err != nil {
@@ -82,7 +113,7 @@ func (c *connections) forget(uid types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if existing, ok := c.byUID[uid]; ok {
-		existing.transport.CloseIdleConnections()
+		existing.close()
 		delete(c.byUID, uid)
 	}
 }
@@ -90,8 +121,9 @@ func (c *connections) forget(uid types.UID) {
 func newConnection(tenant *pki.Tenant, address string, options *Options) (*connection, error) {
 	// The certificate renews itself inside the transport, so that whoever holds the configuration need never be told.
 	masters := pki.NewRenewing(tenant.Client, pki.MastersLeaf(), options.Clock)
+	dialer := connrotation.NewDialer(options.Dial)
 	transport := &http.Transport{
-		DialContext:           options.Dial,
+		DialContext:           dialer.DialContext,
 		TLSHandshakeTimeout:   handshakeTimeout,
 		ResponseHeaderTimeout: headerTimeout,
 		IdleConnTimeout:       5 * time.Minute,
@@ -112,6 +144,10 @@ func newConnection(tenant *pki.Tenant, address string, options *Options) (*conne
 		UserAgent: "matryoshka-agent",
 		QPS:       -1,
 	}
+	certificate, err := masters.Certificate()
+	if err != nil {
+		return nil, fmt.Errorf("make the agent's certificate: %w", err)
+	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make a client of the virtual cluster: %w", err)
@@ -125,6 +161,10 @@ func newConnection(tenant *pki.Tenant, address string, options *Options) (*conne
 		transport:   transport,
 		kubelets:    pki.NewKubeletCertificates(tenant.Kubelet, options.Clock),
 		rootCA:      tenant.Serving.CertificatePEM(),
+		masters:     masters,
+		dialer:      dialer,
+		clock:       options.Clock,
+		renewAt:     pki.RenewAt(certificate.Leaf),
 	}, nil
 }
 

@@ -190,7 +190,8 @@ func MastersLeaf() Leaf {
 		CommonName:    "matryoshka:agent",
 		Organizations: []string{"system:masters"},
 		Usage:         x509.ExtKeyUsageClientAuth,
-		Life:          24 * time.Hour,
+		// It is in the agent's memory only, and its renewal interrupts every watch.
+		Life: 30 * 24 * time.Hour,
 	}
 }
 

@@ -1,0 +1,153 @@
+package virtualcluster
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
+)
+
+var start = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+// fakeServer is a tenant's API server as far as probes go. It accepts only clients of the tenant's CA.
+func fakeServer(t *testing.T, tenant *pki.Tenant, clock *clocktesting.FakePassiveClock, handler http.HandlerFunc) (address string, opened *atomic.Int32) {
+	t.Helper()
+	files, err := tenant.ControlPlaneFiles(nil, pki.Names{UID: "u", ID: "x7k2p7q4", ServiceAddresses: []string{"10.0.0.1"}}, tenant.Client, clock.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := tls.X509KeyPair(files["serving.crt"], files["serving.key"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened = &atomic.Int32{}
+	server := &http.Server{
+		Handler: handler,
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				opened.Add(1)
+			}
+		},
+		TLSConfig: &tls.Config{
+			Certificates: []tls.Certificate{certificate}, ClientCAs: tenant.Client.Pool(), ClientAuth: tls.RequireAndVerifyClientCert,
+			NextProtos: []string{"h2"}, Time: clock.Now,
+			VerifyConnection: func(state tls.ConnectionState) error {
+				_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
+					Roots: tenant.Client.Pool(), CurrentTime: clock.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+				})
+				return err
+			},
+		},
+	}
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		_ = server.ServeTLS(listener, "", "")
+	}()
+	t.Cleanup(func() {
+		server.Close()
+		<-finished
+	})
+	return listener.Addr().String(), opened
+}
+
+func newTestConnection(t *testing.T, handler http.HandlerFunc) (*connections, *pki.Tenant, *clocktesting.FakePassiveClock, *atomic.Int32) {
+	t.Helper()
+	clock := clocktesting.NewFakePassiveClock(start)
+	tenant, err := pki.EnsureTenant(nil, "x7k2p7q4", start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, opened := fakeServer(t, tenant, clock, handler)
+	options := &Options{Clock: clock, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}}
+	return newConnections(options), tenant, clock, opened
+}
+
+func ready(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
+
+func TestConnectionOutlivesItsCertificate(t *testing.T) {
+	all, tenant, clock, opened := newTestConnection(t, ready)
+	for day := range 100 {
+		clock.SetTime(start.Add(time.Duration(day) * 12 * time.Hour))
+		connection, err := all.get("u", tenant, "10.0.0.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := connection.probe(t.Context()); err != nil {
+			t.Fatalf("after %s: %v", clock.Since(start), err)
+		}
+	}
+	// 50 days are two renewals.
+	if got := opened.Load(); got != 3 {
+		t.Errorf("%d connections were opened, want one and one more for each renewal", got)
+	}
+	all.forget("u")
+}
+
+func TestConnectionChangesWithTheTenant(t *testing.T) {
+	all, tenant, _, _ := newTestConnection(t, ready)
+	first, err := all.get("u", tenant, "10.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := all.get("u", tenant, "10.0.0.1"); again != first {
+		t.Error("nothing has changed but the connection")
+	}
+	if moved, _ := all.get("u", tenant, "10.0.0.2"); moved == first {
+		t.Error("the connection still leads to the old address")
+	}
+	other, err := pki.EnsureTenant(nil, "x7k2p7q4", start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if renewed, _ := all.get("u", other, "10.0.0.2"); renewed.fingerprint == first.fingerprint {
+		t.Error("the connection trusts the old authorities")
+	}
+}
+
+func TestProbe(t *testing.T) {
+	cases := map[string]struct {
+		status int
+		want   string
+	}{
+		"Ready":        {status: http.StatusOK},
+		"NotReady":     {status: http.StatusInternalServerError, want: "/readyz answers 500 Internal Server Error"},
+		"Unauthorized": {status: http.StatusUnauthorized, want: "/readyz answers 401 Unauthorized"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			all, tenant, _, _ := newTestConnection(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/readyz" {
+					t.Errorf("asked for %s", r.URL.Path)
+				}
+				w.WriteHeader(tc.status)
+			})
+			connection, err := all.get("u", tenant, "10.0.0.1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if err := connection.probe(t.Context()); err != nil {
+				got = err.Error()
+			}
+			if got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+			all.forget("u")
+		})
+	}
+}
