@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
@@ -49,10 +48,4 @@ func ensureDNSService(ctx context.Context, client kubernetes.Interface) error {
 		return fmt.Errorf("apply the EndpointSlice of cluster DNS: %w", err)
 	}
 	return nil
-}
-
-// isNotYet says that an error comes from a control plane that has not made its own first objects yet.
-func isNotYet(err error) bool {
-	return apierrors.IsNotFound(err) || apierrors.IsForbidden(err) || apierrors.IsServiceUnavailable(err) ||
-		apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) || apierrors.IsConflict(err)
 }

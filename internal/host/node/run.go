@@ -128,12 +128,10 @@ func startOthers(g *group, config Config, files pki.Files, report *phases, apiSe
 	if err != nil {
 		return err
 	}
-	if err := waitForAPI(g.ctx, client); err != nil {
+	if err := waitForFirstObjects(g.ctx, client); err != nil {
 		return err
 	}
-	if err := apiServerDone(); err != nil {
-		return err
-	}
+	// These have rights without RBAC, whose first objects the API server still has to make: they start beside that.
 	layout := config.Layout
 	g.start("kubelet", func(ctx context.Context) error {
 		// It gives up when the runtime does not answer its first call.
@@ -143,8 +141,6 @@ func startOthers(g *group, config Config, files pki.Files, report *phases, apiSe
 		return runKubelet(ctx, layout, files)
 	})
 	g.start("kube-controller-manager", func(ctx context.Context) error { return runControllers(ctx, files) })
-	g.start("kube-scheduler", func(ctx context.Context) error { return runScheduler(ctx, files) })
-	g.start("kube-proxy", func(ctx context.Context) error { return runKubeProxy(ctx, layout, files) })
 	g.start("cluster DNS", func(ctx context.Context) error {
 		return dns.Run(ctx, dns.Config{
 			Address: network.DNSAddress.String(), Port: network.DNSPort, Domain: ClusterDomain,
@@ -156,7 +152,13 @@ func startOthers(g *group, config Config, files pki.Files, report *phases, apiSe
 	g.start("network policies", func(ctx context.Context) error { return runNetworkPolicies(ctx, client, config.Logger) })
 	g.start("start of DNS", func(ctx context.Context) error { return watchDNS(ctx, client, report) })
 	g.start("start of the node", func(ctx context.Context) error { return watchNode(ctx, client, report) })
-	return nil
+
+	if err := waitForAPI(g.ctx, client); err != nil {
+		return err
+	}
+	g.start("kube-scheduler", func(ctx context.Context) error { return runScheduler(ctx, files) })
+	g.start("kube-proxy", func(ctx context.Context) error { return runKubeProxy(ctx, layout, files) })
+	return apiServerDone()
 }
 
 func newClient(kubeconfig string) (kubernetes.Interface, error) {
@@ -172,6 +174,16 @@ func newClient(kubeconfig string) (kubernetes.Interface, error) {
 		return nil, fmt.Errorf("make the client of the host itself: %w", err)
 	}
 	return client, nil
+}
+
+// waitForFirstObjects waits until the API server answers and has made its own namespaces.
+func waitForFirstObjects(ctx context.Context, client kubernetes.Interface) error {
+	return poll(ctx, func(ctx context.Context) bool {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		_, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+		return err == nil
+	})
 }
 
 // waitForAPI waits until the API server says that it is ready.

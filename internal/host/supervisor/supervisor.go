@@ -83,6 +83,7 @@ func supervise(ctx context.Context, layout control.Layout, options control.Optio
 	defer log.Close()
 	logger := slog.New(slog.NewTextHandler(log, nil)).With("component", "supervisor")
 
+	raiseLimits(logger)
 	done := status.track(control.PhaseNetwork)
 	if _, err := network.Ensure(layout.NetworkNamespace()); err != nil {
 		return err

@@ -1,0 +1,54 @@
+package control
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestLayoutOfOneFolderIsOneHost(t *testing.T) {
+	folder := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(folder, link); err != nil {
+		t.Fatal(err)
+	}
+	direct, err := NewLayout(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spelling := range []string{link, folder + "/", filepath.Join(folder, "x", "..")} {
+		layout, err := NewLayout(spelling)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if layout != direct {
+			t.Errorf("NewLayout(%q) = %+v, want that of %q: %+v", spelling, layout, folder, direct)
+		}
+	}
+	other, err := NewLayout(filepath.Join(folder, "other"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other.ID == direct.ID {
+		t.Errorf("two folders have the ID %s", other.ID)
+	}
+}
+
+func TestLayoutKeepsSocketPathsShort(t *testing.T) {
+	layout, err := NewLayout("/" + strings.Repeat("d", maxDataDir-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The longest that the kubelet makes below the data folder.
+	longest := layout.Data("kubelet", "device-plugins", "kubelet.sock")
+	if len(longest) >= 108 {
+		t.Errorf("the socket path %s has %d characters", longest, len(longest))
+	}
+	if _, err := NewLayout("/" + strings.Repeat("d", maxDataDir)); err == nil {
+		t.Error("a data folder with a longer path was accepted")
+	}
+	if _, err := NewLayout(""); err == nil {
+		t.Error("no data folder was accepted")
+	}
+}

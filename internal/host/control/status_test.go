@@ -1,0 +1,126 @@
+package control
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// newTestLayout is that of a host that no other test has. Its run folder is removed at the end.
+func newTestLayout(t *testing.T) Layout {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: the run folder is below " + runRoot)
+	}
+	folder, err := os.MkdirTemp("", "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	layout, err := NewLayout(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(os.RemoveAll(folder), os.RemoveAll(layout.Run())); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.MkdirAll(layout.Run(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return layout
+}
+
+func TestStatusFollowsTheLock(t *testing.T) {
+	layout := newTestLayout(t)
+	wantState := func(want State, wantPID int) {
+		t.Helper()
+		status, err := GetStatus(layout.DataDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status.State != want || status.PID != wantPID {
+			t.Errorf("status is %s with process %d, want %s with %d", status.State, status.PID, want, wantPID)
+		}
+	}
+	wantState(Stopped, 0)
+	lock, err := layout.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantState(Starting, os.Getpid())
+	if _, err := layout.Lock(); !errors.Is(err, ErrHeld) {
+		t.Errorf("a second lock: %v, want ErrHeld", err)
+	}
+	if err := layout.WriteStatus(Status{State: Running, PID: os.Getpid()}); err != nil {
+		t.Fatal(err)
+	}
+	wantState(Running, os.Getpid())
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// The file still says Running, as after a kill.
+	wantState(Stopped, 0)
+}
+
+func TestStopEndsWhatBearsTheMark(t *testing.T) {
+	layout := newTestLayout(t)
+	own, foreign := exec.Command("sleep", "1000"), exec.Command("sleep", "1000")
+	own.Env = append(os.Environ(), layout.processMark())
+	foreign.Env = append(os.Environ(), layout.processMark()+"0")
+	ended := make(chan error, 1)
+	for _, command := range []*exec.Cmd{own, foreign} {
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	go func() { ended <- own.Wait() }()
+	defer func() {
+		_ = foreign.Process.Kill()
+		_ = foreign.Wait()
+	}()
+	if err := Stop(t.Context(), layout.DataDir, false); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("the process with the mark goes on")
+	}
+	if isZombie(foreign.Process.Pid) {
+		t.Error("the process of another host was ended")
+	}
+	if _, err := os.Stat(layout.Run()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the run folder is still there: %v", err)
+	}
+}
+
+func TestPurgeSparesFoldersThatAreNoDataFolder(t *testing.T) {
+	layout := newTestLayout(t)
+	precious := filepath.Join(layout.DataDir, "precious")
+	if err := os.WriteFile(precious, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Stop(t.Context(), layout.DataDir, true); err == nil {
+		t.Error("a folder without a lock was taken for a data folder")
+	}
+	if _, err := os.Stat(precious); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := layout.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Stop(t.Context(), layout.DataDir, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(layout.DataDir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the data folder is still there: %v", err)
+	}
+}
