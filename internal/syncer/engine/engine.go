@@ -123,6 +123,9 @@ func (e *Engine) Synced(uid types.UID) bool {
 	return ok && run.synced.Load()
 }
 
+// Idle tells whether no key waits or is worked on now. Keys that come again later do not count.
+func (e *Engine) Idle() bool { return e.queue.idle() }
+
 // Run serves the tenants of the registry until the context ends. It returns after everything that it started has stopped.
 func (e *Engine) Run(ctx context.Context) error {
 	parent := ctx

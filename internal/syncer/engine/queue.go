@@ -307,3 +307,15 @@ func (q *queue) depth() int {
 	}
 	return total
 }
+
+// idle tells whether nothing waits or is being done.
+func (q *queue) idle() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, t := range q.tenants {
+		if len(t.queued)+len(t.processing) > 0 {
+			return false
+		}
+	}
+	return true
+}

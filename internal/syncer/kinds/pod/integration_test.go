@@ -17,6 +17,21 @@ func TestPods(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *world){
 		"life":                 testLife,
 		"restart at each step": testRestarts,
+		"successor":            testSuccessor,
+		"foreign pod":          testForeign,
+		"vanished":             testVanished,
+		"eviction":             testEviction,
+		"refused":              testRefused,
+		"orphan":               testOrphan,
+		"job":                  testJob,
+		"namespace ends":       testNamespaceEnds,
+		"references":           testReferences,
+		"foreign reference":    testForeignReference,
+		"token":                testToken,
+		"changes":              testChanges,
+		"ready before binding": testReadyBeforeBinding,
+		"nodes":                testNodes,
+		"quiet":                testQuiet,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, w) })
 	}

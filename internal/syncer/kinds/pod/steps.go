@@ -223,7 +223,7 @@ func (k *kind) deletion(ctx context.Context, scope *engine.Scope, virtualPod, ho
 			return nil
 		}
 		return scope.DeleteHost(ctx, hostPod)
-	case virtualPod.DeletionTimestamp == nil && hostPod.DeletionTimestamp != nil:
+	case virtualPod.DeletionTimestamp == nil && hostPod.DeletionTimestamp != nil && !isForced(hostPod):
 		left := max(int64(hostPod.DeletionTimestamp.Sub(k.now())/time.Second), 1)
 		err := scope.VirtualClient.Delete(ctx, virtualPod, client.GracePeriodSeconds(left), client.Preconditions{UID: &virtualPod.UID})
 		if client.IgnoreNotFound(err) != nil {
@@ -231,6 +231,12 @@ func (k *kind) deletion(ctx context.Context, scope *engine.Scope, virtualPod, ho
 		}
 	}
 	return nil
+}
+
+// isForced tells whether a host pod is removed without grace: nothing of it runs on, and it is gone in a moment.
+func isForced(hostPod *corev1.Pod) bool {
+	grace := hostPod.DeletionGracePeriodSeconds
+	return hostPod.DeletionTimestamp != nil && grace != nil && *grace == 0
 }
 
 // isHurried tells whether the tenant has shortened the grace of a deletion that is under way.
@@ -252,9 +258,7 @@ func (k *kind) keep(ctx context.Context, scope *engine.Scope, virtualPod, hostPo
 
 // releaseEnded lets the host pod of a Job go after its end is written down in the tenant.
 func (k *kind) releaseEnded(ctx context.Context, scope *engine.Scope, virtualPod, hostPod *corev1.Pod) error {
-	grace := hostPod.DeletionGracePeriodSeconds
-	isForced := hostPod.DeletionTimestamp != nil && grace != nil && *grace == 0
-	if isTerminal(virtualPod) || isForced {
+	if isTerminal(virtualPod) || isForced(hostPod) {
 		return k.release(ctx, scope, hostPod)
 	}
 	return nil

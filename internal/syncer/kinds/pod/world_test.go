@@ -2,12 +2,15 @@ package pod_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -15,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrl "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
@@ -40,11 +44,35 @@ type world struct {
 	host       client.Client
 	tenant     client.Client
 	registry   *tenants.Registry
+	engine     *engine.Engine
 	stop       func()
+	ahead      atomic.Int64 // by which the agent's clock is ahead
+}
+
+// advance moves the agent's clock.
+func (w *world) advance(by time.Duration) { w.ahead.Add(int64(by)) }
+
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
+
+// eventuallyQuiet waits until the engine serves the tenant and has had nothing to do for a while.
+func (w *world) eventuallyQuiet(t *testing.T) {
+	t.Helper()
+	quiet := 0
+	eventually(t, "engine is quiet", func(context.Context) error {
+		if !w.engine.Synced(tenantUID) || !w.engine.Idle() {
+			quiet = 0
+			return errors.New("it is not")
+		}
+		if quiet++; quiet < 10 {
+			return fmt.Errorf("only %d times in a row", quiet)
+		}
+		return nil
+	})
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	ctrl.SetLogger(logr.Discard())
 	hostConfig, tenantConfig := testenv.StartTenant(t, testenv.WithServiceRange("10.96.0.0/16", "10.96.0.1")), testenv.StartTenant(t)
 	w := &world{hostConfig: hostConfig, registry: tenants.NewRegistry(), host: newClient(t, hostConfig), tenant: newClient(t, tenantConfig)}
 	w.registry.Set(tenants.Tenant{
@@ -77,6 +105,10 @@ func (w *world) prepareHost(t *testing.T) {
 		Name: nodeName, Labels: map[string]string{"zone": "a"}, Annotations: map[string]string{"secret-of-the-host": "yes"},
 	}}
 	create(t, w.host, hostNode)
+	hostNode.Spec.Taints = nil // admission's, for nodes that are not ready yet
+	if err := w.host.Update(t.Context(), hostNode); err != nil {
+		t.Fatalf("update the host node: %v", err)
+	}
 	hostNode.Status = corev1.NodeStatus{
 		Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}, {Type: corev1.NodeHostName, Address: "host-name"}},
 		Capacity:  corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("4")},
@@ -93,11 +125,12 @@ func (w *world) prepareHost(t *testing.T) {
 func (w *world) start(t *testing.T) {
 	t.Helper()
 	ensurer := namespaces.New(newClient(t, w.hostConfig), namespaces.Options{})
-	kinds := append(pod.NewKinds(pod.Options{}), namespace.New(ensurer), node.New())
+	kinds := append(pod.NewKinds(pod.Options{Now: w.now}), namespace.New(ensurer), node.New())
 	e, err := engine.New(w.hostConfig, w.registry, kinds, engine.Options{Namespaces: ensurer, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
 	if err != nil {
 		t.Fatalf("make the engine: %v", err)
 	}
+	w.engine = e
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()
