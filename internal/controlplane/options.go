@@ -29,7 +29,7 @@ func newOptions(c config.ControlPlane, p parts) (*options.ServerRunOptions, erro
 	o.Features.EnableProfiling = false
 	o.AllowPrivileged = true // what a tenant may really run is decided by the host's pod security
 	o.EndpointReconcilerType = "none"
-	o.ServiceClusterIPRanges, _ = serviceRanges(c)
+	o.ServiceClusterIPRanges = rangeFlag(c)
 	o.ServiceNodePortRange = utilnet.PortRange{Base: 1, Size: 65535}
 	setServing(o, c, p.listener)
 	setStore(o, p.storeEndpoint)

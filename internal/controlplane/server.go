@@ -9,11 +9,14 @@ import (
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/healthz"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 	netutils "k8s.io/utils/net"
 
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/bootstrap"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/kubeletdialer"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/serviceaddress"
@@ -69,7 +72,7 @@ func newServer(ctx context.Context, c config.ControlPlane, p parts) (*server, er
 		return nil, fmt.Errorf("create the API server: %w", err)
 	}
 	s := &server{chain: chain, serving: make(chan struct{})}
-	return s, s.addChecks(p.ready)
+	return s, errors.Join(s.addChecks(p.ready), s.addHooks(c.ServiceRanges))
 }
 
 // adjust sets what no option of upstream's can.
@@ -90,6 +93,8 @@ var disabledHooks = []string{
 	"start-kube-apiserver-identity-lease-controller",
 	"start-kube-apiserver-identity-lease-garbage-collector",
 	"peer-endpoint-reconciler-controller",
+	// Its range would be the one of the flag; see rangeFlag.
+	"start-kubernetes-service-cidr-controller",
 }
 
 func (s *server) addChecks(r *readiness) error {
@@ -98,10 +103,34 @@ func (s *server) addChecks(r *readiness) error {
 			return fmt.Errorf("add readiness check %q: %w", check.Name(), err)
 		}
 	}
-	return s.chain.GenericAPIServer.AddPostStartHook("matryoshka-serving", func(genericapiserver.PostStartHookContext) error {
-		close(s.serving)
-		return nil
-	})
+	return nil
+}
+
+// addHooks adds what runs when the API answers. A hook that returns an error would end the process, so none does.
+func (s *server) addHooks(ranges []string) error {
+	client, err := kubernetes.NewForConfig(s.clientConfig())
+	if err != nil {
+		return fmt.Errorf("create the loopback client: %w", err)
+	}
+	hooks := map[string]func(context.Context){
+		"matryoshka-serving": func(context.Context) { close(s.serving) },
+		// A hook, because upstream makes default/kubernetes once all hooks are done, and needs the range for it.
+		"matryoshka-service-ranges": func(ctx context.Context) {
+			if err := bootstrap.EnsureServiceRanges(ctx, client, ranges); err != nil && ctx.Err() == nil {
+				klog.ErrorS(err, "No service range")
+			}
+		},
+	}
+	for name, hook := range hooks {
+		err := s.chain.GenericAPIServer.AddPostStartHook(name, func(ctx genericapiserver.PostStartHookContext) error {
+			hook(ctx)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("add hook %q: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // run serves until the context ends and every request in flight is answered.

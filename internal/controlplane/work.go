@@ -19,9 +19,8 @@ func (c *ControlPlane) startWork(ctx context.Context) error {
 	}
 	workCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancelWork = cancel
-	_, ranges := serviceRanges(c.config)
 	c.work.Go(func() {
-		if err := bootstrap.Ensure(workCtx, client, ranges); err != nil {
+		if err := bootstrap.Ensure(workCtx, client); err != nil {
 			if workCtx.Err() == nil {
 				c.fail(fmt.Errorf("write the system objects: %w", err))
 			}

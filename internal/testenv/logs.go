@@ -10,8 +10,9 @@ import (
 
 var quiet sync.Once
 
-// quietLogs keeps the API servers' logs out of the tests' output; klog is global to the process.
-func quietLogs() {
+// QuietLogs keeps the API servers' logs out of the tests' output. klog is global to the process, so it
+// does so once and for all.
+func QuietLogs() {
 	quiet.Do(func() {
 		flags := flag.NewFlagSet("klog", flag.ContinueOnError)
 		klog.InitFlags(flags)

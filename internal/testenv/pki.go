@@ -20,6 +20,16 @@ import (
 // NewPKI writes a complete PKI folder of a control plane for 127.0.0.1 and returns its path. It goes with the test.
 func NewPKI(t testing.TB) string {
 	t.Helper()
+	dir, _ := NewPKIWithAuthorities(t)
+	return dir
+}
+
+// Authorities are the CAs of a PKI folder.
+type Authorities struct{ Serving, Client, FrontProxy, Kubelet, Door *KeyPair }
+
+// NewPKIWithAuthorities is NewPKI for tests that issue certificates of their own.
+func NewPKIWithAuthorities(t testing.TB) (string, *Authorities) {
+	t.Helper()
 	dir := t.TempDir()
 	serving, client := NewCA(t, "serving"), NewCA(t, "client")
 	frontProxy, kubelet, door := NewCA(t, "front-proxy"), NewCA(t, "kubelet"), NewCA(t, "door")
@@ -48,7 +58,7 @@ func NewPKI(t testing.TB) string {
 	}
 	door.Issue(t, identity).Write(t, filepath.Join(dir, config.DoorCert), filepath.Join(dir, config.DoorKey))
 	writePEM(t, filepath.Join(dir, config.ServiceAccount), "EC PRIVATE KEY", marshalKey(t, newKey(t)))
-	return dir
+	return dir, &Authorities{Serving: serving, Client: client, FrontProxy: frontProxy, Kubelet: kubelet, Door: door}
 }
 
 // KeyPair is a certificate with its key.

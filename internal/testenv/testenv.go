@@ -67,7 +67,7 @@ func start(t testing.TB, name string, options []Option) *rest.Config {
 	for _, option := range options {
 		option(&c)
 	}
-	quietLogs()
+	QuietLogs()
 	cp, err := controlplane.New(c, controlplane.WithListener(listener), controlplane.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatalf("configure %s: %v", name, err)

@@ -22,21 +22,18 @@ const writers = 8
 const retryInterval = 100 * time.Millisecond
 
 // Ensure writes what is missing and retries until it is there or the context ends; the error then names what was
-// missing last. The service ranges are those beside the API server's own.
-func Ensure(ctx context.Context, client kubernetes.Interface, serviceRanges []string) error {
+// missing last.
+func Ensure(ctx context.Context, client kubernetes.Interface) error {
 	var last error
 	err := wait.PollUntilContextCancel(ctx, retryInterval, true, func(ctx context.Context) (bool, error) {
-		last = ensureOnce(ctx, client, serviceRanges)
+		last = ensureOnce(ctx, client)
 		return last == nil, nil
 	})
 	return errors.Join(err, last)
 }
 
-func ensureOnce(ctx context.Context, client kubernetes.Interface, serviceRanges []string) error {
+func ensureOnce(ctx context.Context, client kubernetes.Interface) error {
 	if err := ensureNamespaces(ctx, client); err != nil {
-		return err
-	}
-	if err := ensureServiceRanges(ctx, client, serviceRanges); err != nil {
 		return err
 	}
 	group, groupCtx := errgroup.WithContext(ctx)

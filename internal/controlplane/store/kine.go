@@ -38,7 +38,7 @@ const (
 type kine struct {
 	endpoint string
 	socket   string
-	prepare  func() error
+	prepare  func(context.Context) error
 	// compacts is true for a backend that compacts itself.
 	compacts bool
 
@@ -56,7 +56,7 @@ func (k *kine) Start(ctx context.Context) (string, error) {
 		return "", errors.New("the store was started before")
 	}
 	if k.prepare != nil {
-		if err := k.prepare(); err != nil {
+		if err := k.prepare(ctx); err != nil {
 			return "", err
 		}
 	}

@@ -7,6 +7,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -45,7 +46,7 @@ func New(c config.Store, runtimeDir string) (Store, error) {
 			endpoint: sqliteEndpoint(c.Path),
 			socket:   socket,
 			compacts: true,
-			prepare:  func() error { return prepareFile(c.Path) },
+			prepare:  func(ctx context.Context) error { return prepareFile(ctx, c.Path) },
 		}, nil
 	default:
 		return nil, fmt.Errorf("store type %q is not known: use %q or %q", c.Type, config.StoreSQLite, config.StoreMemory)
@@ -59,8 +60,9 @@ func sqliteEndpoint(path string) string {
 		"&_kine_disable_startup_vacuum=true"
 }
 
-// prepareFile makes the folder and the file, so that both have the right mode before anything is written.
-func prepareFile(path string) error {
+// prepareFile makes the folder and the file, so that both have the right mode before anything is written, and looks
+// whether SQLite can read it: kine would try again for minutes.
+func prepareFile(ctx context.Context, path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("%w: %w", ErrOpen, err)
 	}
@@ -68,5 +70,16 @@ func prepareFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOpen, err)
 	}
-	return f.Close()
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("%w: %w", ErrOpen, err)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrOpen, err)
+	}
+	var version int
+	if err := db.QueryRowContext(ctx, "PRAGMA schema_version").Scan(&version); err != nil {
+		return errors.Join(fmt.Errorf("%w: %q is damaged or no SQLite file (restore it from a backup): %w", ErrOpen, path, err), db.Close())
+	}
+	return db.Close()
 }
