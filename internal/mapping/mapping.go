@@ -133,6 +133,17 @@ func HostName(kind, tenantName string) string {
 	return tenantName
 }
 
+// TenantName is the reverse of HostName: the tenant's name of a host copy. It is for names that HostName made; whether a
+// host object is a copy at all is read from its labels.
+func TenantName(kind, hostName string) string {
+	for qualified, name := range hostNames {
+		if name == hostName && strings.HasPrefix(qualified, kind+"/") {
+			return strings.TrimPrefix(qualified, kind+"/")
+		}
+	}
+	return hostName
+}
+
 // IsReserved tells whether a tenant's object name would collide with names that the agent uses itself.
 func IsReserved(tenantName string) bool { return strings.HasPrefix(tenantName, ReservedPrefix) }
 

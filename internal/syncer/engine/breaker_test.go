@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+)
+
+type roundTripFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripFunc) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
+
+func call(t *testing.T, ctx context.Context, b *breaker) (*http.Response, error) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://tenant.test/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.RoundTrip(request)
+}
+
+func TestBreakerBlocksLongerEachTimeUntilASuccess(t *testing.T) {
+	answer := errors.New("connection refused")
+	var pauses []time.Duration
+	cleared := 0
+	b := &breaker{
+		next: roundTripFunc(func(*http.Request) (*http.Response, error) {
+			if answer != nil {
+				return nil, answer
+			}
+			return &http.Response{StatusCode: http.StatusNotFound, Body: http.NoBody}, nil
+		}),
+		block: func(pause time.Duration) { pauses = append(pauses, pause) },
+		clear: func() { cleared++ },
+	}
+	for range 2 {
+		if _, err := call(t, t.Context(), b); err == nil {
+			t.Fatal("the call succeeded")
+		}
+	}
+	if len(pauses) != 0 {
+		t.Fatalf("blocked after two failures: %v", pauses)
+	}
+	for range 8 {
+		_, _ = call(t, t.Context(), b)
+	}
+	if len(pauses) != 8 || pauses[0] != breakerFirst || pauses[1] != 2*breakerFirst || pauses[7] != breakerLast {
+		t.Errorf("pauses: %v", pauses)
+	}
+	answer = nil
+	response, err := call(t, t.Context(), b)
+	if err != nil || cleared != 1 {
+		t.Errorf("after a success: %v, cleared %d times", err, cleared)
+	}
+	_ = response.Body.Close()
+}
+
+func TestBreakerDoesNotMindCancelledCallsAndRefusals(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b := &breaker{
+		next:  roundTripFunc(func(request *http.Request) (*http.Response, error) { return nil, request.Context().Err() }),
+		block: func(time.Duration) { t.Error("blocked") },
+	}
+	for range 2 * breakerThreshold {
+		_, _ = call(t, ctx, b)
+	}
+	b.next = roundTripFunc(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusInternalServerError, Body: http.NoBody}, nil
+	})
+	for range 2 * breakerThreshold {
+		response, err := call(t, t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+	}
+}
+
+func TestBreakerBoundsAnswers(t *testing.T) {
+	b := &breaker{next: roundTripFunc(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(make([]byte, maxResponse+100)))}, nil
+	})}
+	response, err := call(t, t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := io.Copy(io.Discard, response.Body)
+	if err != nil || read != maxResponse {
+		t.Errorf("read %d bytes (%v), want %d", read, err, maxResponse)
+	}
+}

@@ -1,0 +1,198 @@
+package engine
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const (
+	kindNormal = iota
+	kindPod
+	kindLate
+)
+
+func testQueue(perTenant int, tenants ...types.UID) *queue {
+	q := newQueue(perTenant, func(kind int) Lane { return []Lane{LaneNormal, LaneFirst, LaneLast}[kind] })
+	for _, tenant := range tenants {
+		q.open(tenant)
+		q.hold(tenant, false)
+	}
+	return q
+}
+
+func key(kind int, name string) work { return work{kind: kind, key: Key{Name: name}} }
+
+// take must not block: the test says that there is work.
+func takeOne(t *testing.T, q *queue) item {
+	t.Helper()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	it, ok := q.take()
+	if !ok {
+		t.Fatal("there is no work")
+	}
+	return it
+}
+
+func takeNone(t *testing.T, q *queue) {
+	t.Helper()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if it, ok := q.take(); ok {
+		t.Fatalf("got %v, want none", it)
+	}
+}
+
+func TestQueueServesTenantsInTurn(t *testing.T) {
+	q := testQueue(10, "a", "b")
+	for index := range 3 {
+		q.add("a", key(kindNormal, fmt.Sprint(index)))
+	}
+	q.add("b", key(kindNormal, "0"))
+	var got []string
+	for range 4 {
+		it := takeOne(t, q)
+		got = append(got, string(it.tenant)+it.key.Name)
+	}
+	if diff := cmp.Diff([]string{"a0", "b0", "a1", "a2"}, got); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
+}
+
+func TestQueueServesPodsFirst(t *testing.T) {
+	q := testQueue(10, "a")
+	q.add("a", key(kindLate, "event"))
+	q.add("a", key(kindNormal, "service"))
+	q.add("a", key(kindPod, "pod"))
+	var got []string
+	for range 3 {
+		got = append(got, takeOne(t, q).key.Name)
+	}
+	if diff := cmp.Diff([]string{"pod", "service", "event"}, got); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
+}
+
+func TestQueueLimitsWorkersOfATenant(t *testing.T) {
+	q := testQueue(2, "a", "b")
+	for index := range 3 {
+		q.add("a", key(kindNormal, fmt.Sprint(index)))
+	}
+	first := takeOne(t, q)
+	takeOne(t, q)
+	takeNone(t, q)
+	q.add("b", key(kindNormal, "0"))
+	if it := takeOne(t, q); it.tenant != "b" {
+		t.Errorf("got work of %q although only b may have a worker", it.tenant)
+	}
+	q.done(first, 0)
+	if it := takeOne(t, q); it.key.Name != "2" {
+		t.Errorf("got %q after a worker was free, want 2", it.key.Name)
+	}
+}
+
+func TestQueueHasNoKeyTwice(t *testing.T) {
+	q := testQueue(10, "a")
+	w := key(kindNormal, "x")
+	q.add("a", w)
+	q.add("a", w)
+	it := takeOne(t, q)
+	takeNone(t, q)
+	q.add("a", w) // while it is worked on: it must come again, but not at the same time
+	takeNone(t, q)
+	q.done(it, 0)
+	q.done(takeOne(t, q), 0)
+	takeNone(t, q)
+}
+
+func TestQueueHeldTenantKeepsItsWork(t *testing.T) {
+	q := testQueue(10, "a")
+	q.hold("a", true)
+	q.add("a", key(kindNormal, "x"))
+	takeNone(t, q)
+	q.hold("a", false)
+	takeOne(t, q)
+}
+
+func TestQueueDelayedWorkComesOnceAndSooner(t *testing.T) {
+	q := testQueue(10, "a")
+	w := key(kindNormal, "x")
+	q.addAfter("a", w, time.Hour)
+	takeNone(t, q)
+	q.add("a", w)
+	q.done(takeOne(t, q), time.Millisecond)
+	got := make(chan item)
+	go func() {
+		it, _ := q.get()
+		got <- it
+	}()
+	select {
+	case it := <-got:
+		q.done(it, 0)
+	case <-time.After(10 * time.Second):
+		t.Fatal("delayed work did not come")
+	}
+	takeNone(t, q)
+}
+
+func TestQueueDropWaitsForWorkAndForgetsTheRest(t *testing.T) {
+	q := testQueue(10, "a")
+	q.add("a", key(kindNormal, "x"))
+	q.add("a", key(kindNormal, "y"))
+	it := takeOne(t, q)
+	dropped := make(chan struct{})
+	go func() {
+		q.drop("a")
+		close(dropped)
+	}()
+	select {
+	case <-dropped:
+		t.Fatal("drop did not wait for the work that is done")
+	case <-time.After(20 * time.Millisecond):
+	}
+	q.done(it, 0)
+	<-dropped
+	takeNone(t, q)
+	q.add("a", key(kindNormal, "z"))
+	takeNone(t, q)
+}
+
+func TestQueueBlockedTenantDelaysNobody(t *testing.T) {
+	q := testQueue(4, "dead", "alive")
+	for index := range 8 {
+		q.add("dead", key(kindNormal, fmt.Sprint(index)))
+		q.add("alive", key(kindNormal, fmt.Sprint(index)))
+	}
+	q.block("dead", time.Hour)
+	for range 4 {
+		if it := takeOne(t, q); it.tenant != "alive" {
+			t.Errorf("got work of the blocked tenant")
+		}
+	}
+	takeNone(t, q)
+	q.unblock(q.tenants["dead"])
+	if it := takeOne(t, q); it.tenant != "dead" {
+		t.Errorf("got work of %q, want the first try of the blocked tenant", it.tenant)
+	}
+	takeNone(t, q) // one worker tries
+	q.recover("dead")
+	takeOne(t, q)
+}
+
+func TestBackOffGrowsToALimit(t *testing.T) {
+	last := time.Duration(0)
+	for failures := 1; failures < 100; failures++ {
+		delay := backOff(failures, retryFirst)
+		if delay < last || delay > retryLast || delay <= 0 {
+			t.Fatalf("after %d failures the delay is %s, before it was %s", failures, delay, last)
+		}
+		last = delay
+	}
+	if last != retryLast {
+		t.Errorf("the longest delay is %s, want %s", last, retryLast)
+	}
+}
