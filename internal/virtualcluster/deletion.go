@@ -3,6 +3,8 @@ package virtualcluster
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -30,13 +32,14 @@ func (r *Reconciler) finalize(ctx context.Context, vc *clusterv1alpha1.VirtualCl
 	before := vc.DeepCopy()
 	// First of all nothing new may be made.
 	r.markTerminating(vc)
-	setProgress(vc, reasonTerminating, "The virtual cluster is being deleted")
 	remaining, err := r.takeDown(ctx, vc)
-	if err == nil && remaining == 0 {
+	switch {
+	case err != nil:
+		setProgress(vc, reasonTerminating, rootMessage(err))
+	case len(remaining) == 0:
 		return reconcile.Result{}, r.letGo(ctx, vc)
-	}
-	if err != nil {
-		setCondition(vc, clusterv1alpha1.ConditionReady, metav1.ConditionFalse, reasonTerminating, rootMessage(err))
+	default:
+		setProgress(vc, reasonTerminating, "Waiting for the end of the namespaces "+strings.Join(remaining, ", "))
 	}
 	statusErr := r.reportAndWrite(ctx, before, vc, nil)
 	if err != nil {
@@ -55,26 +58,31 @@ func (r *Reconciler) markTerminating(vc *clusterv1alpha1.VirtualCluster) {
 }
 
 // takeDown asks for the deletion of everything, the tenant's pods before the control plane that they may still be
-// talking to, and returns how many namespaces are still there.
-func (r *Reconciler) takeDown(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) (int, error) {
+// talking to, and returns the namespaces that are still there.
+func (r *Reconciler) takeDown(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) ([]string, error) {
 	if err := r.deleteKubeconfig(ctx, vc); err != nil {
-		return 0, err
+		return nil, err
 	}
 	namespaces, err := r.ownNamespaces(ctx, vc)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
+	var remaining []string
 	for _, kind := range []string{mapping.KindMapped, mapping.KindControl} {
 		for _, namespace := range namespaces {
 			if namespace.Labels[mapping.LabelKind] != kind || !namespace.DeletionTimestamp.IsZero() {
 				continue
 			}
 			if err := r.emptyAndDelete(ctx, &namespace); err != nil {
-				return 0, err
+				return nil, err
 			}
 		}
 	}
-	return len(namespaces), nil
+	for _, namespace := range namespaces {
+		remaining = append(remaining, namespace.Name)
+	}
+	slices.Sort(remaining)
+	return remaining, nil
 }
 
 // emptyAndDelete removes what runs in a namespace before the namespace itself: the host's namespace controller waits

@@ -51,7 +51,8 @@ func (r *Reconciler) awaitReady(ctx context.Context, vc *clusterv1alpha1.Virtual
 		return known.pollAfter(now), nil
 	}
 	known.waitingSince = time.Time{}
-	return min(resyncPeriod, made.renewAt.Sub(now)), nil
+	// Never zero: that would be never.
+	return max(time.Second, min(resyncPeriod, made.renewAt.Sub(now))), nil
 }
 
 // pollAfter is when to look again at what is not there yet: at once in the beginning, since seconds count then, and
@@ -85,6 +86,9 @@ func (r *Reconciler) notReady(ctx context.Context, vc *clusterv1alpha1.VirtualCl
 		message = problem
 	}
 	setProgress(vc, reason, message)
+	if r.options.Synced != nil {
+		setCondition(vc, clusterv1alpha1.ConditionSynced, metav1.ConditionFalse, reasonNotServing, "The API server does not answer")
+	}
 	return after
 }
 

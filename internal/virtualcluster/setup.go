@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -30,6 +32,11 @@ import (
 
 // workers is how many virtual clusters are looked at at a time; each look is short and mostly waits.
 const workers = 8
+
+// backOff retries what has failed soon, and never later than somebody who has just repaired the reason would expect.
+func backOff() workqueue.TypedRateLimiter[reconcile.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second)
+}
 
 // NewScheme knows the kinds that this package uses.
 func NewScheme() (*runtime.Scheme, error) {
@@ -91,7 +98,7 @@ func SetupWithManager(mgr ctrl.Manager, options Options, log *slog.Logger) error
 	err = ctrl.NewControllerManagedBy(mgr).Named("registry").
 		For(&clusterv1alpha1.VirtualCluster{}).
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(byLabels)).
-		WithOptions(controller.Options{NeedLeaderElection: ptr.To(false), MaxConcurrentReconciles: workers}).
+		WithOptions(controller.Options{NeedLeaderElection: ptr.To(false), MaxConcurrentReconciles: workers, RateLimiter: backOff()}).
 		Complete(registrar)
 	if err != nil {
 		return fmt.Errorf("set up the registry of tenants: %w", err)
@@ -99,6 +106,7 @@ func SetupWithManager(mgr ctrl.Manager, options Options, log *slog.Logger) error
 	orphans := &orphanCollector{host: host, cached: mgr.GetClient(), log: log}
 	err = ctrl.NewControllerManagedBy(mgr).Named("orphans").
 		For(&corev1.Namespace{}).
+		WithOptions(controller.Options{RateLimiter: backOff()}).
 		// The end of a VirtualCluster is the moment to look at its namespaces.
 		Watches(&clusterv1alpha1.VirtualCluster{}, namespacesOf(mgr.GetClient()), builder.WithPredicates(onlyDeletions())).
 		Complete(orphans)
@@ -117,7 +125,7 @@ func (r *Reconciler) setup(mgr ctrl.Manager) error {
 		Watches(&networkingv1.NetworkPolicy{}, owned, builder.WithPredicates(r.disturbances())).
 		Watches(&corev1.Namespace{}, owned, builder.WithPredicates(r.disturbances())).
 		Watches(&corev1.Pod{}, owned).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: backOff()}).
 		Complete(r)
 }
 
