@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +40,7 @@ func TestDemoAnswers(t *testing.T) {
 			continue
 		}
 		asked++
-		answer := hello.mustKubectl(t, "get", "--raw", "/api/v1/namespaces/default/services/"+service.Name+"/proxy/")
+		answer := hello.mustKubectl(t, "get", "--raw", fmt.Sprintf("/api/v1/namespaces/default/services/%s:%d/proxy/", service.Name, service.Spec.Ports[0].Port))
 		if !strings.Contains(answer, name) {
 			t.Errorf("service %q answers %q, which does not name a pod of %q", service.Name, answer, name)
 		}

@@ -108,11 +108,11 @@ func TestExecAndCopy(t *testing.T) {
 			if err := os.WriteFile(source, []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if seen := kubectl("", "cp", "-n", namespace, source, "shell:/tmp-"+name); seen.err != nil {
+			if seen := kubectl("", "cp", "-n", namespace, source, "shell:/www/copy-"+name); seen.err != nil {
 				t.Fatal(seen.err)
 			}
 			back := source + ".back"
-			if seen := kubectl("", "cp", "-n", namespace, "shell:/tmp-"+name, back); seen.err != nil {
+			if seen := kubectl("", "cp", "-n", namespace, "shell:/www/copy-"+name, back); seen.err != nil {
 				t.Fatal(seen.err)
 			}
 			got, err := os.ReadFile(back)
