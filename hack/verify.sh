@@ -40,7 +40,7 @@ scripts() {
 
 check "Go files are formatted" formatted
 check "generated files are current" generated
-check "go.mod names every module that is imported" go list -mod=readonly -deps -test -f '{{if .Error}}{{.Error}}{{end}}' ./...
+check "go.mod and go.sum are tidy" go mod tidy -diff
 check "downloaded modules match go.sum" go mod verify
 check "shell scripts parse and can be run" scripts
 check "the repository's own rules" go test -count 1 ./internal/repotest

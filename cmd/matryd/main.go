@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/matryoshka-dev/matryoshka/internal/agent"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane"
@@ -19,12 +20,19 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := newCommand().ExecuteContext(ctx); err != nil {
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		os.Exit(1)
 	}
+}
+
+func run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// Kubernetes' libraries put flags of theirs into the global set, and cobra adds that set to every command; its
+	// --version is of a kind that cobra's own cannot live with.
+	pflag.CommandLine = pflag.NewFlagSet("matryd", pflag.ContinueOnError)
+	return newCommand().ExecuteContext(ctx)
 }
 
 func newCommand() *cobra.Command {
@@ -35,7 +43,6 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	// One line per role: host.NewCommand(), agent.NewCommand(), dns.NewCommand(), controlplane.NewCommand().
 	root.AddCommand(host.NewCommand(), agent.NewCommand(), dns.NewCommand(), controlplane.NewCommand())
 	return root
 }

@@ -15,7 +15,7 @@ func TestProgramsAreStamped(t *testing.T) {
 	if got := run(t, "bin/matry", "kubectl", "version", "--client"); !strings.Contains(got, version) {
 		t.Errorf("bin/matry kubectl version --client does not report %s:\n%s", version, got)
 	}
-	if got := run(t, "bin/matryd", "--version"); !strings.Contains(got, "v") {
+	if got := run(t, "bin/matryd", "--version"); !strings.HasPrefix(got, "matryd version v") {
 		t.Errorf("bin/matryd --version prints %q", got)
 	}
 }
