@@ -143,6 +143,8 @@ func newConnection(tenant *pki.Tenant, address string, options *Options) (*conne
 		Transport: transport,
 		UserAgent: "matryoshka-agent",
 		QPS:       -1,
+		// A tenant chooses the warnings of its API server; they are no business of the agent's log.
+		WarningHandler: rest.NoWarnings{},
 	}
 	certificate, err := masters.Certificate()
 	if err != nil {

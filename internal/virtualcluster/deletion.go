@@ -80,9 +80,31 @@ func (r *Reconciler) takeDown(ctx context.Context, vc *clusterv1alpha1.VirtualCl
 	}
 	for _, namespace := range namespaces {
 		remaining = append(remaining, namespace.Name)
+		if err := r.releasePods(ctx, namespace.Name); err != nil {
+			return nil, err
+		}
 	}
 	slices.Sort(remaining)
 	return remaining, nil
+}
+
+// releasePods removes the finalizer that keeps a Job's host pod until its end is written down in the tenant, where
+// nobody will read it any more. It is done in every pass: a pod may have come in the moment of the deletion.
+func (r *Reconciler) releasePods(ctx context.Context, namespace string) error {
+	var pods corev1.PodList
+	if err := r.host.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
+		return fmt.Errorf("list the pods in Namespace %q: %w", namespace, err)
+	}
+	for _, pod := range pods.Items {
+		released := pod.DeepCopy()
+		if !controllerutil.RemoveFinalizer(released, mapping.FinalizerTerminalStatus) {
+			continue
+		}
+		if err := r.host.Patch(ctx, released, client.StrategicMergeFrom(&pod)); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("release pod %q in Namespace %q: %w", pod.Name, namespace, err)
+		}
+	}
+	return nil
 }
 
 // emptyAndDelete removes what runs in a namespace before the namespace itself: the host's namespace controller waits

@@ -53,17 +53,19 @@ func (r *registrar) Reconcile(ctx context.Context, request reconcile.Request) (r
 	return reconcile.Result{RequeueAfter: resyncPeriod}, nil
 }
 
-// later tries again: soon while the control plane is being made, with back-off otherwise. A virtual cluster that is
+// later tries again: quietly while the control plane is being made, with back-off otherwise. A virtual cluster that is
 // going away has lost its Secrets already and needs no entry.
 func (r *registrar) later(vc *clusterv1alpha1.VirtualCluster, err error) (reconcile.Result, error) {
 	if !vc.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil
 	}
-	isEarly := apierrors.IsNotFound(err) || apierrors.IsForbidden(err)
-	if isEarly && r.options.Clock.Since(vc.CreationTimestamp.Time) < time.Minute {
+	if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
+		return reconcile.Result{}, err
+	}
+	if r.options.Clock.Since(vc.CreationTimestamp.Time) < time.Minute {
 		return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil
 	}
-	return reconcile.Result{}, err
+	return reconcile.Result{RequeueAfter: time.Second}, nil
 }
 
 func (r *registrar) tenant(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) (tenants.Tenant, error) {

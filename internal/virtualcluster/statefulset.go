@@ -125,22 +125,20 @@ func containerResources(asked *corev1.ResourceRequirements) corev1.ResourceRequi
 	}}
 }
 
-// garbageCollection trades a little CPU for memory: an API server's live heap hardly moves at idle, so a smaller
-// head room costs little. A memory limit becomes the collector's soft limit too, at nine tenths, so that it works
-// harder before the kernel ends the process; it is left out where it would lie below what is always alive, since the
-// collector would then never stop.
+// garbageCollection makes a memory limit the collector's soft limit too, at nine tenths, so that it works harder before
+// the kernel ends the process. It is left out where it would lie below what is always alive, since the collector would
+// then never stop. How much head room there is otherwise the control plane chooses itself.
 func garbageCollection(resources corev1.ResourceRequirements) []corev1.EnvVar {
-	env := []corev1.EnvVar{{Name: "GOGC", Value: "50"}}
 	limit, ok := resources.Limits[corev1.ResourceMemory]
 	if !ok {
-		return env
+		return nil
 	}
 	const alwaysAlive = 192 << 20
 	soft := limit.Value() / 10 * 9
 	if soft < alwaysAlive {
-		return env
+		return nil
 	}
-	return append(env, corev1.EnvVar{Name: "GOMEMLIMIT", Value: strconv.FormatInt(soft, 10)})
+	return []corev1.EnvVar{{Name: "GOMEMLIMIT", Value: strconv.FormatInt(soft, 10)}}
 }
 
 func renderVolumes(vc *clusterv1alpha1.VirtualCluster) []corev1.Volume {
