@@ -77,10 +77,27 @@ func (k *kind) create(ctx context.Context, scope *engine.Scope, virtualService *
 	if errors.Is(err, engine.ErrPredecessor) {
 		return k.update(ctx, scope, virtualService, hostService)
 	}
+	if len(takenFields(err)) > 0 {
+		return k.createTaken(ctx, scope, virtualService, err)
+	}
 	if err != nil {
-		return engine.Result{}, addressTaken(ctx, scope, virtualService, err)
+		return engine.Result{}, err
 	}
 	return finish(ctx, scope, virtualService, hostService)
+}
+
+// createTaken is called when an address of a new host Service is taken. The host looks at addresses before it looks at
+// names: who has them may be the very Service, which the cache only has not shown yet.
+func (k *kind) createTaken(ctx context.Context, scope *engine.Scope, virtualService *corev1.Service, err error) (engine.Result, error) {
+	hostKey := scope.HostKey(virtualService, engine.KeyOf(virtualService))
+	live, getErr := get(ctx, scope.HostClient, hostKey)
+	if getErr != nil {
+		return engine.Result{}, &engine.HostError{Action: fmt.Sprintf("get service %q", hostKey), Err: getErr}
+	}
+	if live != nil {
+		return k.update(ctx, scope, virtualService, live)
+	}
+	return engine.Result{}, addressTaken(ctx, scope, virtualService, err)
 }
 
 func (k *kind) update(ctx context.Context, scope *engine.Scope, virtualService, hostService *corev1.Service) (engine.Result, error) {

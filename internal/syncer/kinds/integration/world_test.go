@@ -1,0 +1,282 @@
+// Package integration tests kinds together, by the engine, between two real API servers. The test plays the host's
+// volume binder, kubelet and cloud by writing what they would.
+package integration
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolume"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolumeclaim"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/service"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
+	"github.com/matryoshka-dev/matryoshka/internal/testenv"
+)
+
+// serviceRange is the same on both sides: in the product the tenant's range is wide and the host decides.
+const (
+	serviceRange   = "10.96.0.0/16"
+	serviceAddress = "10.96.0.1"
+	settle         = 500 * time.Millisecond
+)
+
+func pointer[T any](value T) *T { return &value }
+
+// world is a host and a tenant that an engine keeps in step.
+type world struct {
+	hostConfig *rest.Config
+	host       client.Client
+	virtual    client.Client
+	tenant     tenants.Tenant
+	ensurer    *namespaces.Ensurer
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	hostConfig := testenv.StartHost(t, testenv.WithServiceRange(serviceRange, serviceAddress))
+	virtualConfig := testenv.StartTenant(t, testenv.WithServiceRange(serviceRange, serviceAddress))
+	w := &world{hostConfig: hostConfig, host: newClient(t, hostConfig), virtual: newClient(t, virtualConfig)}
+	w.tenant = tenants.Tenant{
+		ID: "x7k2p9q4", UID: "6f1f2b4e-0000-4000-8000-000000000001", Namespace: "demo", Name: "hello",
+		VirtualConfig: virtualConfig, Ready: true,
+	}
+	w.ensurer = namespaces.New(w.host, namespaces.Options{})
+	return w
+}
+
+func newClient(t *testing.T, config *rest.Config) client.Client {
+	t.Helper()
+	config = rest.CopyConfig(config)
+	config.QPS = -1
+	made, err := client.New(config, client.Options{Scheme: engine.Scheme, Mapper: engine.NewMapper()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+// run runs an engine until the returned function is called, which waits for its end.
+func (w *world) run(t *testing.T) (stop func()) {
+	t.Helper()
+	registry := tenants.NewRegistry()
+	registry.Set(w.tenant)
+	level := slog.LevelError
+	if testing.Verbose() {
+		level = slog.LevelDebug
+	}
+	served, err := engine.New(w.hostConfig, registry, []engine.Kind{
+		service.New(time.Now), endpointslice.New(), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(), event.New(),
+	}, engine.Options{Namespaces: w.ensurer, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- served.Run(ctx) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the engine ended with: %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	eventually(t, "the tenant is served", func() error {
+		if !served.Synced(w.tenant.UID) {
+			return fmt.Errorf("not yet")
+		}
+		return nil
+	})
+	return stop
+}
+
+// namespace makes a tenant namespace and its mapped one, and returns the latter's name.
+func (w *world) namespace(t *testing.T, name string) (hostNamespace string) {
+	t.Helper()
+	create(t, w.virtual, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	hostNamespace, err := w.ensurer.Ensure(t.Context(), w.tenant, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hostNamespace
+}
+
+// ownerLabels are what marks a host object as this tenant's.
+func (w *world) ownerLabels(tenantNamespace string) map[string]string {
+	return map[string]string{
+		mapping.LabelID: w.tenant.ID, mapping.LabelUID: string(w.tenant.UID), mapping.LabelName: w.tenant.Name,
+		mapping.LabelNamespace: w.tenant.Namespace, mapping.LabelTenantNamespace: tenantNamespace,
+	}
+}
+
+func create[T client.Object](t *testing.T, into client.Client, object T) T {
+	t.Helper()
+	if err := into.Create(t.Context(), object); err != nil {
+		t.Fatalf("create %T %s: %v", object, client.ObjectKeyFromObject(object), err)
+	}
+	return object
+}
+
+// change writes what edit does to the object of that name, whatever else is written meanwhile.
+func change[T client.Object](t *testing.T, in client.Client, object T, edit func(T)) T {
+	t.Helper()
+	eventually(t, fmt.Sprintf("write %T %s", object, client.ObjectKeyFromObject(object)), func() error {
+		if err := in.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+			return err
+		}
+		edit(object)
+		return in.Update(t.Context(), object)
+	})
+	return object
+}
+
+func changeStatus[T client.Object](t *testing.T, in client.Client, object T, edit func(T)) T {
+	t.Helper()
+	eventually(t, fmt.Sprintf("write status of %T %s", object, client.ObjectKeyFromObject(object)), func() error {
+		if err := in.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+			return err
+		}
+		edit(object)
+		return in.Status().Update(t.Context(), object)
+	})
+	return object
+}
+
+func remove(t *testing.T, from client.Client, object client.Object) {
+	t.Helper()
+	if err := client.IgnoreNotFound(from.Delete(t.Context(), object, client.GracePeriodSeconds(0))); err != nil {
+		t.Fatalf("delete %T %s: %v", object, client.ObjectKeyFromObject(object), err)
+	}
+}
+
+// erase removes exactly this object with all its finalizers, as somebody does who has lost their patience. The sync may
+// have made it again by the time it returns.
+func erase[T client.Object](t *testing.T, from client.Client, object T) {
+	t.Helper()
+	key := client.ObjectKeyFromObject(object)
+	uid := object.GetUID()
+	if uid == "" {
+		if err := from.Get(t.Context(), key, object); err != nil {
+			t.Fatalf("get %T %s: %v", object, key, err)
+		}
+		uid = object.GetUID()
+	}
+	remove(t, from, object)
+	eventually(t, fmt.Sprintf("erase %T %s", object, key), func() error {
+		err := from.Get(t.Context(), key, object)
+		if apierrors.IsNotFound(err) || err == nil && object.GetUID() != uid {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		object.SetFinalizers(nil)
+		if err := from.Update(t.Context(), object); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+		return fmt.Errorf("still there")
+	})
+}
+
+// await waits until the object exists and check finds nothing wrong with it.
+func await[T client.Object](t *testing.T, in client.Client, key client.ObjectKey, empty T, check func(T) error) T {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%T %s", empty, key), func() error {
+		if err := in.Get(t.Context(), key, empty); err != nil {
+			return err
+		}
+		return check(empty)
+	})
+	return empty
+}
+
+func awaitGone(t *testing.T, in client.Client, key client.ObjectKey, empty client.Object) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("end of %T %s", empty, key), func() error {
+		err := in.Get(t.Context(), key, empty)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("still there: %v", err)
+	})
+}
+
+// never makes sure that an object does not come to be while everything else has settled.
+func never(t *testing.T, in client.Client, key client.ObjectKey, empty client.Object) {
+	t.Helper()
+	deadline := time.Now().Add(settle)
+	for time.Now().Before(deadline) {
+		if err := in.Get(t.Context(), key, empty); !apierrors.IsNotFound(err) {
+			t.Fatalf("%T %s exists, or: %v", empty, key, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// awaitEvent waits for an event of a reason on a tenant object and returns its message.
+func (w *world) awaitEvent(t *testing.T, namespace, name, reason string) string {
+	t.Helper()
+	message := ""
+	eventually(t, fmt.Sprintf("event %s on %s/%s", reason, namespace, name), func() error {
+		events := &corev1.EventList{}
+		options := []client.ListOption{client.MatchingFields{"involvedObject.name": name, "reason": reason}}
+		if namespace != "" {
+			options = append(options, client.InNamespace(namespace))
+		}
+		if err := w.virtual.List(t.Context(), events, options...); err != nil {
+			return err
+		}
+		if len(events.Items) == 0 {
+			return fmt.Errorf("no such event")
+		}
+		message = events.Items[0].Message
+		return nil
+	})
+	if strings.Contains(message, "vc-"+w.tenant.ID) {
+		t.Errorf("the message %q names a host namespace", message)
+	}
+	return message
+}
+
+func eventually(t *testing.T, what string, condition func() error) {
+	t.Helper()
+	deadline := time.Now().Add(45 * time.Second)
+	for {
+		err := condition()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func expect(ok bool, format string, values ...any) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf(format, values...)
+}
