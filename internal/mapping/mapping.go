@@ -66,6 +66,10 @@ const (
 	LabelMirror = prefix + "mirror"
 )
 
+// FinalizerTerminalStatus is on the host pods of Jobs. It keeps them until their end is written down in the tenant: a Job
+// counts a pod that vanishes without having succeeded as failed.
+const FinalizerTerminalStatus = prefix + "terminal-status"
+
 // ReservedPrefix begins the host names of objects that the agent makes for itself in mapped namespaces. A tenant
 // object whose name begins with it is refused.
 const ReservedPrefix = "matryoshka-"

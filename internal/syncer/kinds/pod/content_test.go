@@ -67,6 +67,40 @@ func testReferences(t *testing.T, w *world) {
 	w.gone(t, w.host, hostPod)
 }
 
+// testLostCopies: what somebody removed on the host comes back when a pod waits for it, and no pod is ended for it.
+func testLostCopies(t *testing.T, w *world) {
+	namespace := w.namespace(t, "lost")
+	create(t, w.tenant, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "password"}, StringData: map[string]string{"p": "one"}})
+	virtualPod := newPod(namespace, "web")
+	virtualPod.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "password"}}}}
+	create(t, w.tenant, virtualPod)
+	hostPod := w.hostPod(t, virtualPod)
+	bundle := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: hostPod.Namespace, Name: "matryoshka-pod-" + string(virtualPod.UID)}}
+	password := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: hostPod.Namespace, Name: "password"}}
+	for _, secret := range []*corev1.Secret{bundle, password} {
+		eventually(t, "secret "+secret.Name, func(ctx context.Context) error { return w.host.Get(ctx, client.ObjectKeyFromObject(secret), secret) })
+		if err := w.host.Delete(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.schedule(t, hostPod)
+	w.advance(time.Minute)
+	defer w.advance(-time.Minute)
+	if err := w.host.Get(t.Context(), client.ObjectKeyFromObject(hostPod), hostPod); err != nil {
+		t.Fatal(err)
+	}
+	hostPod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}}}
+	if err := w.host.Status().Update(t.Context(), hostPod); err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []*corev1.Secret{bundle, password} {
+		eventually(t, "secret "+secret.Name+" is back", func(ctx context.Context) error { return w.host.Get(ctx, client.ObjectKeyFromObject(secret), secret) })
+	}
+	if string(password.Data["p"]) != "one" || len(bundle.Data["token-0"]) < 100 {
+		t.Error("the secrets came back empty")
+	}
+}
+
 // testForeignReference: a name that the host uses for something else is never mounted.
 func testForeignReference(t *testing.T, w *world) {
 	namespace := w.namespace(t, "foreign-reference")

@@ -28,6 +28,8 @@ func TestPods(t *testing.T) {
 		"references":           testReferences,
 		"foreign reference":    testForeignReference,
 		"token":                testToken,
+		"lost copies":          testLostCopies,
+		"two tenants":          testTwoTenants,
 		"changes":              testChanges,
 		"ready before binding": testReadyBeforeBinding,
 		"nodes":                testNodes,

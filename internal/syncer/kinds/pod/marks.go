@@ -3,6 +3,7 @@ package pod
 import (
 	"maps"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -14,11 +15,35 @@ import (
 // marks remembers which tenant pods were bound and marked, for the time until the cache shows it. To forget all of them is
 // harmless: the binding would be tried again and be refused.
 type marks struct {
-	mu       sync.Mutex
-	byTenant map[types.UID]map[engine.Key]types.UID // protected by mu; the UID of the tenant's pod
+	mu sync.Mutex
+	// The following are protected by mu.
+	byTenant map[types.UID]map[engine.Key]types.UID // the UID of the tenant's pod
+	checked  map[types.UID]map[engine.Key]time.Time // when a pod that does not start was looked at
 }
 
-func newMarks() *marks { return &marks{byTenant: map[types.UID]map[engine.Key]types.UID{}} }
+func newMarks() *marks {
+	return &marks{byTenant: map[types.UID]map[engine.Key]types.UID{}, checked: map[types.UID]map[engine.Key]time.Time{}}
+}
+
+// mayRecheck tells whether a pod that does not start was not looked at for a while, and notes that it is now.
+func (m *marks) mayRecheck(tenant types.UID, key engine.Key, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(m.checked[tenant][key]) < recheckEvery {
+		return false
+	}
+	if m.checked[tenant] == nil {
+		m.checked[tenant] = map[engine.Key]time.Time{}
+	}
+	m.checked[tenant][key] = now
+	return true
+}
+
+func (m *marks) clearRecheck(tenant types.UID, key engine.Key) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.checked[tenant], key)
+}
 
 func (m *marks) has(tenant types.UID, key engine.Key, podUID types.UID) bool {
 	m.mu.Lock()
@@ -39,12 +64,14 @@ func (m *marks) forget(tenant types.UID, key engine.Key) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.byTenant[tenant], key)
+	delete(m.checked[tenant], key)
 }
 
 func (m *marks) stopped(tenant types.UID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.byTenant, tenant)
+	delete(m.checked, tenant)
 }
 
 // markerOf is the UID of the host pod that a tenant's pod has had, or "". The marker counts only together with the pod's

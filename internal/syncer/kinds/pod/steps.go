@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/node"
 )
@@ -251,9 +252,13 @@ func (k *kind) keep(ctx context.Context, scope *engine.Scope, virtualPod, hostPo
 	if err != nil {
 		return engine.Result{}, err
 	}
+	check, checkErr := k.recheck(ctx, scope, virtualPod, hostPod)
 	after, bundleErr := k.bundles.ensure(ctx, scope, virtualPod, hostPod, wanted)
+	if check > 0 && (after == 0 || check < after) {
+		after = check
+	}
 	changeErr := k.changesDown(ctx, scope, virtualPod, hostPod, desired)
-	return engine.Result{RequeueAfter: after}, errors.Join(bundleErr, changeErr)
+	return engine.Result{RequeueAfter: after}, errors.Join(checkErr, bundleErr, changeErr)
 }
 
 // releaseEnded lets the host pod of a Job go after its end is written down in the tenant.
@@ -266,11 +271,11 @@ func (k *kind) releaseEnded(ctx context.Context, scope *engine.Scope, virtualPod
 
 // release removes the agent's finalizer from a host pod.
 func (k *kind) release(ctx context.Context, scope *engine.Scope, hostPod *corev1.Pod) error {
-	if !slices.Contains(hostPod.Finalizers, jobFinalizer) {
+	if !slices.Contains(hostPod.Finalizers, mapping.FinalizerTerminalStatus) {
 		return nil
 	}
 	released := hostPod.DeepCopy()
-	released.Finalizers = slices.DeleteFunc(released.Finalizers, func(finalizer string) bool { return finalizer == jobFinalizer })
+	released.Finalizers = slices.DeleteFunc(released.Finalizers, func(finalizer string) bool { return finalizer == mapping.FinalizerTerminalStatus })
 	if _, err := patch(ctx, scope.HostClient, "", hostPod, released); client.IgnoreNotFound(err) != nil {
 		return &engine.HostError{Action: fmt.Sprintf("release pod %q", engine.KeyOf(hostPod)), Err: err}
 	}

@@ -26,10 +26,6 @@ type translation struct {
 	hasPullSecret func(name string) bool
 }
 
-// jobFinalizer keeps the host pod of a Job until its end is written down in the tenant: a Job counts a pod that vanishes
-// without having succeeded as failed.
-const jobFinalizer = "matryoshka.dev/terminal-status"
-
 // translate makes the host pod of a tenant's pod, and says what its bundle must hold. It is pure: it changes neither
 // argument.
 func translate(virtualPod *corev1.Pod, t translation) (*corev1.Pod, bundle) {
@@ -70,7 +66,7 @@ func (t translation) identity(virtualPod, hostPod *corev1.Pod) {
 	spec.ResourceClaims = nil
 	t.hostname(virtualPod, hostPod)
 	if isOfJob(virtualPod) {
-		hostPod.Finalizers = []string{jobFinalizer}
+		hostPod.Finalizers = []string{mapping.FinalizerTerminalStatus}
 	}
 }
 

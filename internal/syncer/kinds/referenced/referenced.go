@@ -214,6 +214,13 @@ func (c *Copier) stopped(tenant types.UID) {
 	delete(c.copies, tenant)
 }
 
+// Doubt makes the next Ensure look at the host copy again, because somebody may have removed it.
+func (c *Copier) Doubt(tenant types.UID, key engine.Key) {
+	e := c.lock(tenant, key)
+	defer e.mu.Unlock()
+	e.known = false
+}
+
 // Has tells whether the host has the copy of an object that the tenant has.
 func (c *Copier) Has(tenant types.UID, key engine.Key) bool {
 	c.mu.Lock()
