@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/k3s-io/kine/pkg/endpoint"
+	_ "modernc.org/sqlite" // The driver for the look at the pages; kine uses it too.
 
 	"github.com/matryoshka-dev/matryoshka/internal/host/control"
 )
@@ -63,6 +65,9 @@ func startDatastore(layout control.Layout) (*datastore, error) {
 	return store, nil
 }
 
+// checkTimeout bounds the look at the pages of a large database.
+const checkTimeout = 5 * time.Second
+
 // sqliteMagic begins every SQLite database.
 const sqliteMagic = "SQLite format 3\x00"
 
@@ -85,9 +90,36 @@ func checkDatabase(path string) error {
 	}
 	begin := make([]byte, len(sqliteMagic))
 	if n, _ := file.ReadAt(begin, 0); n < len(begin) || string(begin) != sqliteMagic {
-		return fmt.Errorf("the datastore %s is damaged: it is not a SQLite database; restore the data folder from a backup or remove it with `matry down --purge`", path)
+		return damaged(path, errors.New("it is not a SQLite database"))
+	}
+	return checkPages(path)
+}
+
+// checkPages has SQLite look at its pages: a control plane on damaged ones would fail here and there, much later.
+func checkPages(path string) error {
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		return damaged(path, err)
+	}
+	defer db.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
+	defer cancel()
+	var result string
+	err = db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&result)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil // Too large to look at all of it; nothing was found so far.
+	}
+	if err != nil {
+		return damaged(path, err)
+	}
+	if result != "ok" {
+		return damaged(path, errors.New(result))
 	}
 	return nil
+}
+
+func damaged(path string, reason error) error {
+	return fmt.Errorf("the datastore %s is damaged: %w; restore the data folder from a backup or remove it with `matry down --purge`", path, reason)
 }
 
 func answers(socket string) error {
