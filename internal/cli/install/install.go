@@ -89,6 +89,8 @@ func installFirst(ctx context.Context, helm *action.Configuration, options Optio
 	// An uninstalled release that kept its history has the name still.
 	install.Replace = true
 	install.ServerSideApply, install.SkipCRDs = true, true
+	// The server validates what is applied; Helm's own check would first fetch all its schemas.
+	install.DisableOpenAPIValidation = true
 	install.WaitStrategy, install.Timeout = kube.HookOnlyStrategy, options.Timeout
 	if _, err := install.RunWithContext(ctx, options.Chart, options.Values); err != nil {
 		return fmt.Errorf("install chart %q as release %q: %w", options.Chart.Name(), Namespace+"/"+ReleaseName, err)
@@ -101,6 +103,7 @@ func upgrade(ctx context.Context, helm *action.Configuration, options Options) e
 	upgrade.Namespace, upgrade.MaxHistory = Namespace, history
 	upgrade.ResetThenReuseValues = true
 	upgrade.ServerSideApply, upgrade.ForceConflicts, upgrade.SkipCRDs = "true", true, true
+	upgrade.DisableOpenAPIValidation = true
 	upgrade.WaitStrategy, upgrade.Timeout = kube.HookOnlyStrategy, options.Timeout
 	if _, err := upgrade.RunWithContext(ctx, ReleaseName, options.Chart, options.Values); err != nil {
 		return fmt.Errorf("upgrade release %q with chart %q: %w", Namespace+"/"+ReleaseName, options.Chart.Name(), err)

@@ -121,7 +121,8 @@ func (o *getOptions) list(ctx context.Context, hostClient client.Reader, selecto
 func list(ctx context.Context, hostClient client.Reader, options ...client.ListOption) (*clusterv1alpha1.VirtualClusterList, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	all := &clusterv1alpha1.VirtualClusterList{}
+	// A list without items is printed as an empty list, not as null.
+	all := &clusterv1alpha1.VirtualClusterList{Items: []clusterv1alpha1.VirtualCluster{}}
 	for next := ""; ; {
 		page := &clusterv1alpha1.VirtualClusterList{}
 		if err := hostClient.List(ctx, page, append(options, client.Limit(pageSize), client.Continue(next))...); err != nil {
