@@ -52,6 +52,9 @@ type Engine struct {
 	hostCache  cache.Cache
 	hostClient client.Client
 
+	// remembered are the tenants that kinds may remember something of; only the goroutine of follow uses it.
+	remembered map[types.UID]bool
+
 	mu      sync.RWMutex
 	running map[types.UID]*tenantRun // protected by mu
 }
@@ -62,6 +65,7 @@ func New(hostConfig *rest.Config, registry *tenants.Registry, kinds []Kind, opti
 	e := &Engine{
 		registry: registry, kinds: kinds, options: options, log: options.Logger, spaces: newSpaces(),
 		kindByID: map[string]int{}, running: map[types.UID]*tenantRun{},
+		remembered: map[types.UID]bool{},
 	}
 	for index, kind := range kinds {
 		if _, ok := e.kindByID[kind.Name]; ok {

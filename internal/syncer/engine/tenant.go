@@ -26,6 +26,8 @@ type tenantRun struct {
 	uid    types.UID
 	tenant atomic.Pointer[tenants.Tenant]
 	synced atomic.Bool
+	// downSince is when the tenant ceased to be ready; only matchRegistry's goroutine uses it.
+	downSince time.Time
 
 	cache       cache.Cache
 	client      client.Client
@@ -48,13 +50,17 @@ func (e *Engine) matchRegistry(ctx context.Context) {
 	}
 	for _, run := range e.runsWhere(func(*tenantRun) bool { return true }) {
 		tenant, ok := wanted[run.uid]
-		if !ok || !sameAccess(run.tenant.Load().VirtualConfig, tenant.VirtualConfig) {
+		switch {
+		case !ok:
 			e.stopRun(run)
-			continue
+		case !sameAccess(run.tenant.Load().VirtualConfig, tenant.VirtualConfig), run.isBack(tenant):
+			e.stopRun(run) // and started below
+		default:
+			delete(wanted, run.uid)
+			run.update(ctx, tenant)
 		}
-		delete(wanted, run.uid)
-		run.update(ctx, tenant)
 	}
+	e.forgetGone()
 	for _, tenant := range wanted {
 		// A tenant that has never answered is not asked: its caches would only repeat failing requests.
 		if !tenant.Ready {
@@ -70,6 +76,23 @@ func (e *Engine) matchRegistry(ctx context.Context) {
 func sameAccess(a, b *rest.Config) bool {
 	return a.Host == b.Host && a.BearerToken == b.BearerToken && a.ServerName == b.ServerName &&
 		reflect.DeepEqual(a.TLSClientConfig, b.TLSClientConfig)
+}
+
+// longDown is how long an API server may be away before its watches have backed off so far that it is quicker to begin
+// anew than to wait for them.
+const longDown = 2 * time.Second
+
+// isBack notes when a tenant is not ready and tells whether it is again after a long time.
+func (r *tenantRun) isBack(tenant tenants.Tenant) bool {
+	if !tenant.Ready {
+		if r.downSince.IsZero() {
+			r.downSince = time.Now()
+		}
+		return false
+	}
+	wasLong := !r.downSince.IsZero() && time.Since(r.downSince) > longDown
+	r.downSince = time.Time{}
+	return wasLong
 }
 
 func (e *Engine) stopAll() {
@@ -93,6 +116,7 @@ func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 		run.broadcaster.Shutdown()
 		return err
 	}
+	e.remembered[run.uid] = true
 	e.mu.Lock()
 	e.running[run.uid] = run
 	e.mu.Unlock()
@@ -105,7 +129,7 @@ func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 	return nil
 }
 
-// stopRun ends a tenant: no more keys, then no more caches, then kinds forget it.
+// stopRun ends serving a tenant: no more keys, then no more caches.
 func (e *Engine) stopRun(run *tenantRun) {
 	e.mu.Lock()
 	delete(e.running, run.uid)
@@ -114,9 +138,22 @@ func (e *Engine) stopRun(run *tenantRun) {
 	e.queue.drop(run.uid)
 	run.group.Wait()
 	run.broadcaster.Shutdown()
-	for _, kind := range e.kinds {
-		if kind.Stopped != nil {
-			kind.Stopped(run.uid)
+}
+
+// forgetGone makes the kinds forget tenants that are no longer in the registry. One that is only begun anew is kept in mind.
+func (e *Engine) forgetGone() {
+	for uid := range e.remembered {
+		if _, isServed := e.tenantRun(uid); isServed {
+			continue
+		}
+		if tenant, ok := e.registry.ByUID(uid); ok && !tenant.Terminating && !tenant.Spec.Paused {
+			continue
+		}
+		delete(e.remembered, uid)
+		for _, kind := range e.kinds {
+			if kind.Stopped != nil {
+				kind.Stopped(uid)
+			}
 		}
 	}
 }

@@ -40,22 +40,19 @@ func (k *kind) create(ctx context.Context, scope *engine.Scope, virtualPod *core
 	if err != nil {
 		return engine.Result{}, err
 	}
-	// The token is asked for while the pod is posted; its Secret needs the host pod as owner, and a kubelet that looks for
-	// it sooner asks again.
-	var content chan minted
-	if _, known := k.bundles.get(scope.Tenant.UID, virtualPod); !known && !wanted.empty() {
-		content = make(chan minted, 1)
-		go func() { content <- k.bundles.mint(ctx, scope, virtualPod, wanted) }()
+	// The tokens come first and their Secret right after the host pod, its owner: between the two is one call, in which no
+	// scheduler and kubelet have got as far as to look for it.
+	var content minted
+	_, isKnown := k.bundles.get(scope.Tenant.UID, virtualPod)
+	if !isKnown && !wanted.empty() {
+		if content = k.bundles.mint(ctx, scope, virtualPod, wanted); content.err != nil {
+			return engine.Result{}, content.err
+		}
 	}
-	err = scope.CreateHost(ctx, virtualPod, hostPod)
-	if content == nil {
+	if err := scope.CreateHost(ctx, virtualPod, hostPod); err != nil || content.data == nil {
 		return engine.Result{}, err
 	}
-	bundleContent := <-content
-	if err != nil {
-		return engine.Result{}, err
-	}
-	after, err := k.bundles.write(ctx, scope, virtualPod, hostPod, wanted, bundleContent)
+	after, err := k.bundles.write(ctx, scope, virtualPod, hostPod, wanted, content)
 	return engine.Result{RequeueAfter: after}, err
 }
 

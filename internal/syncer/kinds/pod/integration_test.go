@@ -30,6 +30,7 @@ func TestPods(t *testing.T) {
 		"token":                testToken,
 		"lost copies":          testLostCopies,
 		"two tenants":          testTwoTenants,
+		"back":                 testBack,
 		"changes":              testChanges,
 		"ready before binding": testReadyBeforeBinding,
 		"nodes":                testNodes,

@@ -65,6 +65,23 @@ func testTwoTenants(t *testing.T, w *world) {
 	w.registry.Delete(second.UID)
 }
 
+// testBack: a tenant that was away for long is served at once when it is back, not when its watches try again.
+func testBack(t *testing.T, w *world) {
+	namespace := w.namespace(t, "back")
+	tenant, _ := w.registry.ByUID(tenantUID)
+	tenant.Ready = false
+	w.registry.Set(tenant)
+	virtualPod := newPod(namespace, "web")
+	create(t, w.tenant, virtualPod)
+	time.Sleep(2500 * time.Millisecond) // the engine counts the time of being away by the wall clock
+	if err := w.host.Get(t.Context(), hostKey(virtualPod), &corev1.Pod{}); err == nil {
+		t.Error("a tenant that is not ready was served")
+	}
+	tenant.Ready = true
+	w.registry.Set(tenant)
+	w.hostPod(t, virtualPod)
+}
+
 // silentServer accepts connections and never answers.
 func silentServer(t *testing.T) string {
 	t.Helper()
