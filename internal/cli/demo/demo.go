@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -117,28 +118,66 @@ func fill(object *unstructured.Unstructured, virtualCluster, image string) error
 	return nil
 }
 
+// WaitAnswers waits until the tenant's API server says that it is ready. The state in the VirtualCluster may be that of
+// before a restart of the host, which nobody has looked at again yet.
+func WaitAnswers(ctx context.Context, config *rest.Config, detail func(string)) error {
+	core, err := corev1client.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("make a client for %s: %w", config.Host, err)
+	}
+	return retry(ctx, "ask the API server of the virtual cluster whether it is ready", func() error {
+		calling, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		err := core.RESTClient().Get().AbsPath("/readyz").Do(calling).Error()
+		if err != nil {
+			detail("the API server does not answer yet")
+		}
+		return err
+	})
+}
+
 // Ask asks the app for its answer through the Service proxy of the tenant's API server.
 func Ask(ctx context.Context, config *rest.Config, detail func(string)) (string, error) {
 	core, err := corev1client.NewForConfig(config)
 	if err != nil {
 		return "", fmt.Errorf("make a client for %s: %w", config.Host, err)
 	}
+	var answer string
+	err = retry(ctx, fmt.Sprintf("ask Service %q in the virtual cluster", namespace+"/"+name), func() (err error) {
+		if answer, err = askOnce(ctx, core); err != nil {
+			detail("the Service does not answer yet")
+		}
+		return err
+	})
+	return answer, err
+}
+
+// retry asks again until there is an answer. That the question itself is refused is an answer too.
+func retry(ctx context.Context, what string, ask func() error) error {
 	for {
-		answer, err := askOnce(ctx, core)
+		err := ask()
 		if err == nil {
-			return answer, nil
+			return nil
 		}
-		// The API server answers 503 as long as it knows no endpoint of the Service.
-		if !apierrors.IsServiceUnavailable(err) && ctx.Err() == nil {
-			return "", fmt.Errorf("ask Service %q in the virtual cluster: %w", namespace+"/"+name, err)
+		if isRefused(err) {
+			return fmt.Errorf("%s: %w", what, err)
 		}
-		detail("the Service has no endpoints yet")
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("ask Service %q in the virtual cluster: %w; the last answer was: %w", namespace+"/"+name, ctx.Err(), err)
+			return fmt.Errorf("%s: %w; the last answer was: %w", what, ctx.Err(), err)
 		case <-time.After(again):
 		}
 	}
+}
+
+// isRefused tells a request that will never succeed from a server that is not there yet.
+func isRefused(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= 400 && code < 500 && code != http.StatusTooManyRequests && code != http.StatusRequestTimeout
 }
 
 func askOnce(ctx context.Context, core corev1client.CoreV1Interface) (string, error) {

@@ -40,6 +40,9 @@ func (o *upOptions) showDemo(ctx context.Context, config *rest.Config) error {
 		return err
 	}
 	err = o.report.Phase(ctx, "the demo app runs inside it", func(ctx context.Context, detail func(string)) error {
+		if err := demo.WaitAnswers(ctx, tenant, detail); err != nil {
+			return err
+		}
 		return demo.Deploy(ctx, tenant, demoCluster.Name, image.Reference("demo", version.Version), detail)
 	})
 	if err != nil {

@@ -137,9 +137,16 @@ func (o *upOptions) complete() error {
 }
 
 func (o *upOptions) startHost(ctx context.Context) error {
-	err := o.report.Phase(ctx, "the embedded host runs", func(ctx context.Context, detail func(string)) error {
+	before, err := control.GetStatus(o.host.DataDir)
+	if err != nil {
+		return fmt.Errorf("read the status of the embedded host of %q: %w", o.host.DataDir, err)
+	}
+	err = o.report.Phase(ctx, "the embedded host runs", func(ctx context.Context, detail func(string)) error {
 		return control.Start(ctx, o.host, func(phase control.Phase) {
-			detail(fmt.Sprintf("%s after %.1f s", phase.Name, phase.At.Seconds()))
+			// The phases of a host that runs already are those of its own start, long ago.
+			if before.State != control.Running {
+				detail(fmt.Sprintf("%s after %.1f s", phase.Name, phase.At.Seconds()))
+			}
 		})
 	})
 	if err != nil {

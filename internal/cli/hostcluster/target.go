@@ -80,7 +80,11 @@ func (t *Target) rules() (*clientcmd.ClientConfigLoadingRules, error) {
 		return clientcmd.NewDefaultClientConfigLoadingRules(), nil
 	}
 	embedded := t.EmbeddedKubeconfig()
-	_, err := os.Stat(embedded)
+	// It is opened and not only looked at: everybody may see that it is there, and root may read it.
+	file, err := os.Open(embedded)
+	if err == nil {
+		err = file.Close()
+	}
 	switch {
 	case err == nil:
 		return &clientcmd.ClientConfigLoadingRules{ExplicitPath: embedded}, nil
