@@ -71,7 +71,7 @@ func TestAskUntilThereIsAnAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer != "answer from /api/v1/namespaces/default/services/http:hello:http/proxy/" {
+	if answer != "answer from /api/v1/namespaces/default/services/http:hello:http/proxy" {
 		t.Errorf("answer %q", answer)
 	}
 	if len(details) != 3 {

@@ -3,7 +3,6 @@ package embeddedhost
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -12,6 +11,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/cli/exit"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/hostcluster"
 	"github.com/matryoshka-dev/matryoshka/internal/host/control"
+	"github.com/matryoshka-dev/matryoshka/internal/image"
 )
 
 // NewLoad returns `matry load`.
@@ -39,8 +39,8 @@ func newLoadImage(streams genericiooptions.IOStreams, target *hostcluster.Target
 			if target.Kubeconfig != "" || target.Context != "" {
 				return exit.Usagef("%w", errNotTarget)
 			}
-			if _, err := os.Stat(args[0]); err != nil {
-				return exit.Usagef("image archive: %w", err)
+			if err := image.CheckArchive(args[0]); err != nil {
+				return exit.Usagef("load image: %w", err)
 			}
 			if err := needRoot(command); err != nil {
 				return err
@@ -52,8 +52,8 @@ func newLoadImage(streams genericiooptions.IOStreams, target *hostcluster.Target
 			if err != nil {
 				return err
 			}
-			for _, image := range images {
-				fmt.Fprintln(streams.Out, image)
+			for _, reference := range images {
+				fmt.Fprintln(streams.Out, reference)
 			}
 			return nil
 		},
