@@ -78,13 +78,16 @@ func Clean(ctx context.Context, layout Layout) error {
 	if err := endProcesses(ctx, layout); err != nil {
 		return err
 	}
-	return errors.Join(
+	err := errors.Join(
 		unmountBelow(layout.Run(), layout.DataDir),
 		removeCgroups(layout),
 		removeEgress(ctx, layout),
 		removeLeftFiles(layout),
 		os.RemoveAll(layout.Run()),
 	)
+	// The last host takes the folder of all hosts along; the others keep it from being removed.
+	_ = os.Remove(runRoot)
+	return err
 }
 
 // removeEgress removes the link and the firewall table of egress by NAT. The link would go with the network namespace, but
