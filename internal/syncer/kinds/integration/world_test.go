@@ -54,7 +54,7 @@ func newWorld(t *testing.T) *world {
 	virtualConfig := testenv.StartTenant(t, testenv.WithServiceRange(serviceRange, serviceAddress))
 	w := &world{hostConfig: hostConfig, host: newClient(t, hostConfig), virtual: newClient(t, virtualConfig)}
 	w.tenant = tenants.Tenant{
-		ID: "x7k2p9q4", UID: "6f1f2b4e-0000-4000-8000-000000000001", Namespace: "demo", Name: "hello",
+		ID: "x7k2p5q4", UID: "6f1f2b4e-0000-4000-8000-000000000001", Namespace: "demo", Name: "hello",
 		VirtualConfig: virtualConfig, Ready: true,
 	}
 	w.ensurer = namespaces.New(w.host, namespaces.Options{})

@@ -1,0 +1,120 @@
+package integration
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+const agentUser = "system:serviceaccount:matryoshka-system:matryoshka-agent"
+
+// agentClient is the agent with all rights, confined only by the admission policies of the chart.
+func (w *world) agentClient(t *testing.T) client.Client {
+	t.Helper()
+	direct := kubernetes.NewForConfigOrDie(w.hostConfig)
+	for _, document := range strings.Split(renderedPolicy(t), "\n---\n") {
+		kind := metav1.TypeMeta{}
+		if err := yaml.Unmarshal([]byte(document), &kind); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if kind.Kind == "ValidatingAdmissionPolicy" {
+			policy := &admissionv1.ValidatingAdmissionPolicy{}
+			if err = yaml.UnmarshalStrict([]byte(document), policy); err == nil && policy.Name == "matryoshka-agent-confined" {
+				_, err = direct.AdmissionregistrationV1().ValidatingAdmissionPolicies().Create(t.Context(), policy, metav1.CreateOptions{})
+			}
+		} else {
+			binding := &admissionv1.ValidatingAdmissionPolicyBinding{}
+			if err = yaml.UnmarshalStrict([]byte(document), binding); err == nil && binding.Name == "matryoshka-agent-confined" {
+				_, err = direct.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Create(t.Context(), binding, metav1.CreateOptions{})
+			}
+		}
+		if err != nil {
+			t.Fatalf("apply a %s: %v", kind.Kind, err)
+		}
+	}
+	everything := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "agent-everything"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: agentUser}},
+	}
+	if _, err := direct.RbacV1().ClusterRoleBindings().Create(t.Context(), everything, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	config := rest.CopyConfig(w.hostConfig)
+	config.Impersonate = rest.ImpersonationConfig{UserName: agentUser}
+	return newClient(t, config)
+}
+
+// renderedPolicy is the chart's policy with its few template actions filled in.
+func renderedPolicy(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile("../../../../charts/matryoshka/templates/agent-policy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := regexp.MustCompile(`(?m)^\{\{-.*\}\}\n?`).ReplaceAllString(string(data), "")
+	text = strings.ReplaceAll(text, `{{- include "matryoshka.labels" . | nindent 4 }}`, "{}")
+	text = strings.ReplaceAll(text, `{{ include "matryoshka.agentUser" . }}`, agentUser)
+	text = strings.ReplaceAll(text, `{{ .Release.Namespace }}`, "matryoshka-system")
+	if strings.Contains(text, "{{") {
+		t.Fatalf("the policy has template actions that this test does not know:\n%s", text)
+	}
+	return text
+}
+
+// testVolumePolicy: the agent may give a retained volume back to its claim, and change nothing else of any volume.
+func testVolumePolicy(t *testing.T, w *world) {
+	agent := w.agentClient(t)
+	eventually(t, "the policy is in force", func() error {
+		err := agent.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", GenerateName: "probe-"}})
+		return expect(apierrors.IsForbidden(err) || apierrors.IsInvalid(err), "the agent wrote to another namespace: %v", err)
+	})
+	volume := func(name, namespace string, policy corev1.PersistentVolumeReclaimPolicy) *corev1.PersistentVolume {
+		claim := newClaim(namespace, "data", "policy-class")
+		claim.UID = "00000000-0000-4000-8000-00000000000a"
+		return create(t, w.host, newVolume(name, policy, claim))
+	}
+	free := func(volume *corev1.PersistentVolume) { volume.Spec.ClaimRef.UID = "" }
+	cases := map[string]struct {
+		volume  *corev1.PersistentVolume
+		edit    func(*corev1.PersistentVolume)
+		allowed bool
+	}{
+		"a retained one of a virtual cluster": {volume("policy-1", "vc-x7k2p5q4-policy", corev1.PersistentVolumeReclaimRetain), free, true},
+		"one of somebody else":                {volume("policy-2", "bank", corev1.PersistentVolumeReclaimRetain), free, false},
+		"one that the host deletes":           {volume("policy-3", "vc-x7k2p5q4-policy", corev1.PersistentVolumeReclaimDelete), free, false},
+		"another claim": {volume("policy-4", "vc-x7k2p5q4-policy", corev1.PersistentVolumeReclaimRetain), func(volume *corev1.PersistentVolume) {
+			free(volume)
+			volume.Spec.ClaimRef.Namespace = "vc-abcdefgh-thief"
+		}, false},
+		"a label": {volume("policy-5", "vc-x7k2p5q4-policy", corev1.PersistentVolumeReclaimRetain), func(volume *corev1.PersistentVolume) {
+			free(volume)
+			volume.Labels = map[string]string{"x": "y"}
+		}, false},
+	}
+	for name, test := range cases {
+		edited := test.volume.DeepCopy()
+		test.edit(edited)
+		err := agent.Patch(t.Context(), edited, client.MergeFromWithOptions(test.volume, client.MergeFromWithOptimisticLock{}))
+		if (err == nil) != test.allowed {
+			t.Errorf("%s: allowed %v, want %v: %v", name, err == nil, test.allowed, err)
+		}
+	}
+	mapped := w.namespace(t, "policy")
+	own := newService(mapped, "web", "10.96.40.1")
+	if err := agent.Create(t.Context(), own); err != nil {
+		t.Errorf("the agent cannot write in a mapped namespace: %v", err)
+	}
+}
