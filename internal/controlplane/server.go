@@ -13,18 +13,21 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
+	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 	netutils "k8s.io/utils/net"
 
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/bootstrap"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/kubeletdialer"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/openapi"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/serviceaddress"
 )
 
 // server is the chain of upstream's API servers: aggregator, core, extensions.
 type server struct {
 	chain   *aggregatorapiserver.APIAggregator
+	openAPI *common.OpenAPIV3Config
 	serving chan struct{}
 }
 
@@ -71,7 +74,10 @@ func newServer(ctx context.Context, c config.ControlPlane, p parts) (*server, er
 	if err != nil {
 		return nil, fmt.Errorf("create the API server: %w", err)
 	}
-	s := &server{chain: chain, serving: make(chan struct{})}
+	s := &server{chain: chain, openAPI: serverConfig.KubeAPIs.ControlPlane.Generic.OpenAPIV3Config, serving: make(chan struct{})}
+	if err := s.installOpenAPI(serverConfig.KubeAPIs.ControlPlane.Generic.OpenAPIConfig); err != nil {
+		return nil, err
+	}
 	return s, errors.Join(s.addChecks(p.ready), s.addHooks(c.ServiceRanges))
 }
 
@@ -81,6 +87,18 @@ func adjust(serverConfig *app.Config, c config.ControlPlane) {
 	// The address of default/kubernetes is the host's choice, not the first of the range.
 	core.Extra.APIServerServiceIP = netutils.ParseIPSloppy(c.ServiceAddress)
 	core.ControlPlane.Generic.DisabledPostStartHooks.Insert(disabledHooks...)
+	// Of the three servers' configurations, which are copies, this is the one with all the built-in kinds.
+	core.ControlPlane.Generic.SkipOpenAPIInstallation = true
+}
+
+// installOpenAPI serves the built-in kinds' documents in upstream's place; see package openapi.
+func (s *server) installOpenAPI(v2 *common.Config) error {
+	core, ok := s.chain.GenericAPIServer.NextDelegate().(*genericapiserver.GenericAPIServer)
+	if !ok {
+		return fmt.Errorf("the aggregator delegates to %T instead of kube-apiserver", s.chain.GenericAPIServer.NextDelegate())
+	}
+	openapi.Install(core.Handler.GoRestfulContainer, core.Handler.NonGoRestfulMux, v2, s.openAPI)
+	return nil
 }
 
 // disabledHooks either sleep before they work and end the process when they are late (their objects are written by
@@ -139,6 +157,8 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("prepare the API server: %w", err)
 	}
+	// 13 MiB that only building needs; who builds later generates them anew.
+	s.openAPI.Definitions = nil
 	if err := prepared.Run(ctx); err != nil {
 		return fmt.Errorf("run the API server: %w", err)
 	}

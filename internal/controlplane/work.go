@@ -8,6 +8,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/bootstrap"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/controllers"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/scheduler"
 )
 
 // startWork starts what uses the API server: the seeding of the system objects, the controllers, the scheduler. They
@@ -38,5 +39,13 @@ func (c *ControlPlane) startWork(ctx context.Context) error {
 			c.fail(fmt.Errorf("run the controllers: %w", err))
 		}
 	})
+	if c.config.Scheduler {
+		c.work.Go(func() {
+			started := func() { c.ready.started(partScheduler) }
+			if err := scheduler.Run(workCtx, scheduler.Config{Client: c.server.clientConfig(), Started: started}); err != nil {
+				c.fail(fmt.Errorf("run the scheduler: %w", err))
+			}
+		})
+	}
 	return nil
 }
