@@ -14,13 +14,19 @@ type roundTripFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripFunc) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
 
-func call(t *testing.T, ctx context.Context, b *breaker) (*http.Response, error) {
+// call makes one call and returns how much was answered.
+func call(ctx context.Context, t *testing.T, b *breaker) (read int64, err error) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://tenant.test/", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://tenant.test/", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.RoundTrip(request)
+	response, err := b.RoundTrip(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	return io.Copy(io.Discard, response.Body)
 }
 
 func TestBreakerBlocksLongerEachTimeUntilASuccess(t *testing.T) {
@@ -38,7 +44,7 @@ func TestBreakerBlocksLongerEachTimeUntilASuccess(t *testing.T) {
 		clear: func() { cleared++ },
 	}
 	for range 2 {
-		if _, err := call(t, t.Context(), b); err == nil {
+		if _, err := call(t.Context(), t, b); err == nil {
 			t.Fatal("the call succeeded")
 		}
 	}
@@ -46,17 +52,15 @@ func TestBreakerBlocksLongerEachTimeUntilASuccess(t *testing.T) {
 		t.Fatalf("blocked after two failures: %v", pauses)
 	}
 	for range 8 {
-		_, _ = call(t, t.Context(), b)
+		_, _ = call(t.Context(), t, b)
 	}
 	if len(pauses) != 8 || pauses[0] != breakerFirst || pauses[1] != 2*breakerFirst || pauses[7] != breakerLast {
 		t.Errorf("pauses: %v", pauses)
 	}
 	answer = nil
-	response, err := call(t, t.Context(), b)
-	if err != nil || cleared != 1 {
+	if _, err := call(t.Context(), t, b); err != nil || cleared != 1 {
 		t.Errorf("after a success: %v, cleared %d times", err, cleared)
 	}
-	_ = response.Body.Close()
 }
 
 func TestBreakerDoesNotMindCancelledCallsAndRefusals(t *testing.T) {
@@ -67,17 +71,15 @@ func TestBreakerDoesNotMindCancelledCallsAndRefusals(t *testing.T) {
 		block: func(time.Duration) { t.Error("blocked") },
 	}
 	for range 2 * breakerThreshold {
-		_, _ = call(t, ctx, b)
+		_, _ = call(ctx, t, b)
 	}
 	b.next = roundTripFunc(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusInternalServerError, Body: http.NoBody}, nil
 	})
 	for range 2 * breakerThreshold {
-		response, err := call(t, t.Context(), b)
-		if err != nil {
+		if _, err := call(t.Context(), t, b); err != nil {
 			t.Fatal(err)
 		}
-		_ = response.Body.Close()
 	}
 }
 
@@ -85,11 +87,7 @@ func TestBreakerBoundsAnswers(t *testing.T) {
 	b := &breaker{next: roundTripFunc(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(make([]byte, maxResponse+100)))}, nil
 	})}
-	response, err := call(t, t.Context(), b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	read, err := io.Copy(io.Discard, response.Body)
+	read, err := call(t.Context(), t, b)
 	if err != nil || read != maxResponse {
 		t.Errorf("read %d bytes (%v), want %d", read, err, maxResponse)
 	}

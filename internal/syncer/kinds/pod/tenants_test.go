@@ -73,7 +73,7 @@ func testBack(t *testing.T, w *world) {
 	w.registry.Set(tenant)
 	virtualPod := newPod(namespace, "web")
 	create(t, w.tenant, virtualPod)
-	time.Sleep(2500 * time.Millisecond) // the engine counts the time of being away by the wall clock
+	<-time.After(2500 * time.Millisecond) // the engine counts the time of being away by the wall clock
 	if err := w.host.Get(t.Context(), hostKey(virtualPod), &corev1.Pod{}); err == nil {
 		t.Error("a tenant that is not ready was served")
 	}
@@ -97,8 +97,7 @@ func silentServer(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			defer connection.Close()
-			_ = connection.SetDeadline(time.Now().Add(time.Minute))
+			t.Cleanup(func() { _ = connection.Close() })
 		}
 	}()
 	t.Cleanup(func() {

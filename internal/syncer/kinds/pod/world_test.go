@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	ctrl "sigs.k8s.io/controller-runtime/pkg/log"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
@@ -72,7 +72,7 @@ func (w *world) eventuallyQuiet(t *testing.T) {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	ctrl.SetLogger(logr.Discard())
+	ctrllog.SetLogger(logr.Discard())
 	hostConfig, tenantConfig := testenv.StartTenant(t, testenv.WithServiceRange("10.96.0.0/16", "10.96.0.1")), testenv.StartTenant(t)
 	w := &world{hostConfig: hostConfig, registry: tenants.NewRegistry(), host: newClient(t, hostConfig), tenant: newClient(t, tenantConfig)}
 	w.registry.Set(tenants.Tenant{
@@ -131,7 +131,7 @@ func (w *world) start(t *testing.T) {
 		t.Fatalf("make the engine: %v", err)
 	}
 	w.engine = e
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // it outlives the subtest that restarts it
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()
 	w.stop = func() {
