@@ -4,20 +4,25 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// unmountBelow unmounts everything at or below the folders, the latest first.
-func unmountBelow(folders ...string) error {
+// unmountAll unmounts everything at or below the folders, the latest first. The kubelet mounts its own folder on itself.
+func unmountAll(folders ...string) error {
 	var errs []error
 	for _, folder := range folders {
-		mounts, err := mountsBelow(folder)
+		mounts, err := mountsBelow(filepath.Dir(folder))
 		if err != nil {
 			return err
 		}
+		mounts = slices.DeleteFunc(mounts, func(mount string) bool {
+			return mount != folder && !strings.HasPrefix(mount, folder+"/")
+		})
 		for i := len(mounts) - 1; i >= 0; i-- {
 			err := unix.Unmount(mounts[i], unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 			if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {

@@ -5,8 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // newTestLayout is that of a host that no other test has. Its run folder is removed at the end.
@@ -122,5 +125,46 @@ func TestPurgeSparesFoldersThatAreNoDataFolder(t *testing.T) {
 	}
 	if _, err := os.Stat(layout.DataDir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the data folder is still there: %v", err)
+	}
+}
+
+func TestStopLeavesTheAdministratorsMounts(t *testing.T) {
+	layout := newTestLayout(t)
+	own, admins := layout.Data("kubelet"), layout.Data("volumes")
+	for _, folder := range []string{own, admins} {
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("tmpfs", folder, "tmpfs", 0, "size=1m"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = unix.Unmount(folder, unix.MNT_DETACH) })
+	}
+	below := filepath.Join(own, "pods")
+	if err := os.Mkdir(below, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", below, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	if err := Stop(t.Context(), layout.DataDir, false); err != nil {
+		t.Fatal(err)
+	}
+	left, err := mountsBelow(layout.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left) != 1 || left[0] != admins {
+		t.Errorf("mounts left: %v, want %s only", left, admins)
+	}
+	lock, err := layout.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Stop(t.Context(), layout.DataDir, true); err == nil || !strings.Contains(err.Error(), admins) {
+		t.Errorf("purge of a data folder with a foreign mount in it: %v", err)
 	}
 }

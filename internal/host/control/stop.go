@@ -79,7 +79,8 @@ func Clean(ctx context.Context, layout Layout) error {
 		return err
 	}
 	err := errors.Join(
-		unmountBelow(layout.Run(), layout.DataDir),
+		// Elsewhere in the data folder an administrator may have mounted a disk.
+		unmountAll(layout.Run(), layout.Data("kubelet"), layout.Data("containerd")),
 		removeCgroups(layout),
 		removeEgress(ctx, layout),
 		removeLeftFiles(layout),
