@@ -3,12 +3,14 @@ package persistentvolume
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 )
 
@@ -58,12 +60,34 @@ func belongsToTenant(scope *engine.Scope, hostVolume *corev1.PersistentVolume) b
 	return ok
 }
 
+// isInUnseenNamespace tells whether a volume's claim is in a mapped namespace of this tenant that the engine has not seen
+// yet, as may be just after its start. A mirror must not go for that.
+func isInUnseenNamespace(ctx context.Context, scope *engine.Scope, hostVolume *corev1.PersistentVolume) (bool, error) {
+	claimRef := hostVolume.Spec.ClaimRef
+	if claimRef == nil || !strings.HasPrefix(claimRef.Namespace, mapping.HostNamespace(scope.Tenant.ID, "")) {
+		return false, nil
+	}
+	namespace := &corev1.Namespace{}
+	err := scope.HostClient.Get(ctx, client.ObjectKey{Name: claimRef.Namespace}, namespace)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, &engine.HostError{Action: fmt.Sprintf("get namespace %q", claimRef.Namespace), Err: err}
+	}
+	return scope.Owns(namespace) && namespace.DeletionTimestamp == nil, nil
+}
+
 func reconcile(ctx context.Context, scope *engine.Scope, key engine.Key) (engine.Result, error) {
 	hostVolume, err := get(ctx, scope.HostCache, key)
 	if err != nil {
 		return engine.Result{}, err
 	}
 	if hostVolume != nil && !belongsToTenant(scope, hostVolume) {
+		isUnseen, err := isInUnseenNamespace(ctx, scope, hostVolume)
+		if err != nil || isUnseen {
+			return engine.Result{RequeueAfter: replaceRetry}, err
+		}
 		hostVolume = nil
 	}
 	virtualVolume, err := get(ctx, scope.VirtualCache, key)
