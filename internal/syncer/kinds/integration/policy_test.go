@@ -77,6 +77,10 @@ func renderedPolicy(t *testing.T) string {
 // testVolumePolicy: the agent may give a retained volume back to its claim, and change nothing else of any volume.
 func testVolumePolicy(t *testing.T, w *world) {
 	agent := w.agentClient(t)
+	// Before its rights are known everything is forbidden to it, which says nothing about the policy.
+	eventually(t, "the agent has its rights", func() error {
+		return agent.List(t.Context(), &corev1.ConfigMapList{}, client.InNamespace("default"))
+	})
 	eventually(t, "the policy is in force", func() error {
 		err := agent.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", GenerateName: "probe-"}})
 		return expect(apierrors.IsForbidden(err) || apierrors.IsInvalid(err), "the agent wrote to another namespace: %v", err)
