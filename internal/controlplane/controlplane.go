@@ -15,6 +15,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/serviceaddress"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/sharedclient"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store"
 )
 
@@ -34,6 +35,7 @@ type ControlPlane struct {
 	started bool
 	runtime string
 	store   store.Store
+	client  *sharedclient.Client
 	server  *server
 	// addresses is the client of the address door; nil without doors.
 	addresses *serviceaddress.DoorClient
@@ -98,12 +100,15 @@ func (c *ControlPlane) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.client, err = sharedclient.New(endpoint); err != nil {
+		return err
+	}
 	if err := c.listen(ctx); err != nil {
 		return err
 	}
 	serverCtx, cancelServer := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancelServer = cancelServer
-	p := parts{storeEndpoint: endpoint, runtimeDir: c.runtime, listener: c.listener, ready: c.ready}
+	p := parts{storeEndpoint: endpoint, client: c.client, runtimeDir: c.runtime, listener: c.listener, ready: c.ready}
 	if c.config.Doors != nil {
 		c.addresses = serviceaddress.NewDoorClient(addressDoor(c.config))
 		p.addresses = c.addresses
@@ -158,6 +163,9 @@ func (c *ControlPlane) stop(ctx context.Context) error {
 		if err := c.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
+	}
+	if c.client != nil {
+		errs = append(errs, c.client.Close())
 	}
 	if c.store != nil {
 		errs = append(errs, c.store.Stop(ctx))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/healthz"
@@ -15,6 +16,7 @@ import (
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
+	"k8s.io/kubernetes/pkg/kubeapiserver"
 	netutils "k8s.io/utils/net"
 
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/bootstrap"
@@ -22,6 +24,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/kubeletdialer"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/openapi"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/serviceaddress"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/sharedclient"
 )
 
 // server is the chain of upstream's API servers: aggregator, core, extensions.
@@ -34,6 +37,8 @@ type server struct {
 // parts are what an API server is given beside its configuration.
 type parts struct {
 	storeEndpoint string
+	// client is the connection to the store.
+	client *sharedclient.Client
 	// runtimeDir is private to this control plane.
 	runtimeDir string
 	listener   net.Listener
@@ -59,6 +64,7 @@ func newServer(ctx context.Context, c config.ControlPlane, p parts) (*server, er
 		return nil, fmt.Errorf("configure the API server: %w", err)
 	}
 	adjust(serverConfig, c)
+	shareClient(serverConfig, p.client)
 	if c.Doors != nil {
 		dialer := &kubeletdialer.Dialer{
 			Door:  kubeletDoor(c),
@@ -89,6 +95,21 @@ func adjust(serverConfig *app.Config, c config.ControlPlane) {
 	core.ControlPlane.Generic.DisabledPostStartHooks.Insert(disabledHooks...)
 	// Of the three servers' configurations, which are copies, this is the one with all the built-in kinds.
 	core.ControlPlane.Generic.SkipOpenAPIInstallation = true
+}
+
+// shareClient makes the resources of all three servers use one connection.
+func shareClient(serverConfig *app.Config, client *sharedclient.Client) {
+	sizes := kubeapiserver.DefaultWatchCacheSizes()
+	uncached := func(resource schema.GroupResource) bool {
+		size, known := sizes[resource]
+		return known && size == 0
+	}
+	core, extensions := serverConfig.KubeAPIs.ControlPlane.Generic, serverConfig.ApiExtensions
+	aggregator := serverConfig.Aggregator.GenericConfig
+	core.RESTOptionsGetter = client.Options(core.RESTOptionsGetter, uncached)
+	aggregator.RESTOptionsGetter = client.Options(aggregator.RESTOptionsGetter, uncached)
+	extensions.GenericConfig.RESTOptionsGetter = client.Options(extensions.GenericConfig.RESTOptionsGetter, uncached)
+	extensions.ExtraConfig.CRDRESTOptionsGetter = client.Options(extensions.ExtraConfig.CRDRESTOptionsGetter, uncached)
 }
 
 // installOpenAPI serves the built-in kinds' documents in upstream's place; see package openapi.
