@@ -11,13 +11,14 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/referenced"
 )
 
-// NewCopier makes the copier of ConfigMaps; names are those that a pod refers to.
-func NewCopier(names func(pod *corev1.Pod) []string) *referenced.Copier {
+// NewCopier makes the copier of ConfigMaps; names are those that a pod refers to, and
+// isRequired tells of one whether it must exist.
+func NewCopier(names func(pod *corev1.Pod) []string, isRequired func(pod *corev1.Pod, name string) bool) *referenced.Copier {
 	return referenced.NewCopier(referenced.Type{
 		Kind:  "configmap",
 		Empty: func() client.Object { return &corev1.ConfigMap{} },
 		Fill:  fill,
-		Names: names,
+		Names: names, IsRequired: isRequired,
 	})
 }
 

@@ -58,7 +58,25 @@ func testReferences(t *testing.T, w *world) {
 		}
 		return nil
 	})
+	for _, object := range []client.Object{settings, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "perhaps"}}} {
+		if err := w.tenant.Delete(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "what is optional is emptied, what is required stays", func(ctx context.Context) error {
+		if err := w.host.Get(ctx, client.ObjectKeyFromObject(hostSettings), hostSettings); err != nil {
+			return err
+		}
+		if err := w.host.Get(ctx, client.ObjectKeyFromObject(hostPerhaps), hostPerhaps); err != nil {
+			return err
+		}
+		if hostSettings.Data["b"] != "2" || len(hostPerhaps.Data) != 0 {
+			return fmt.Errorf("contents: %v, %d keys", hostSettings.Data, len(hostPerhaps.Data))
+		}
+		return nil
+	})
 	w.restart(t)
+	w.eventuallyQuiet(t)
 	if err := w.tenant.Delete(t.Context(), virtualPod, client.GracePeriodSeconds(0)); err != nil {
 		t.Fatal(err)
 	}

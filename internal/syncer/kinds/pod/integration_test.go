@@ -31,6 +31,7 @@ func TestPods(t *testing.T) {
 		"lost copies":          testLostCopies,
 		"two tenants":          testTwoTenants,
 		"back":                 testBack,
+		"latency":              testLatency,
 		"changes":              testChanges,
 		"ready before binding": testReadyBeforeBinding,
 		"nodes":                testNodes,

@@ -43,7 +43,7 @@ func NewKinds(options Options) []engine.Kind {
 	}
 	k := &kind{
 		options: options, now: options.Now,
-		configMaps: configmap.NewCopier(ConfigMapNames), secrets: secret.NewCopier(SecretNames),
+		configMaps: configmap.NewCopier(configMapNames, needsConfigMap), secrets: secret.NewCopier(secretNames, needsSecret),
 		bundles: newBundles(options.Now), marks: newMarks(), resolver: newResolver(options.DNSService, options.Now),
 	}
 	return []engine.Kind{k.describe(), referenced.NewKind(k.configMaps), referenced.NewKind(k.secrets)}

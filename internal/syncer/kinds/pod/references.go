@@ -17,13 +17,23 @@ type references struct {
 	configMaps, secrets, claims, pullSecrets []reference
 }
 
-// ConfigMapNames are the ConfigMaps that a pod refers to.
-func ConfigMapNames(pod *corev1.Pod) []string { return names(referencesOf(pod).configMaps) }
+// configMapNames are the ConfigMaps that a pod refers to.
+func configMapNames(pod *corev1.Pod) []string { return names(referencesOf(pod).configMaps) }
 
-// SecretNames are the Secrets that a pod refers to.
-func SecretNames(pod *corev1.Pod) []string {
+// secretNames are the Secrets that a pod refers to.
+func secretNames(pod *corev1.Pod) []string {
 	found := referencesOf(pod)
 	return names(append(found.secrets, found.pullSecrets...))
+}
+
+func needsConfigMap(pod *corev1.Pod, name string) bool {
+	return requires(referencesOf(pod).configMaps, name)
+}
+
+func needsSecret(pod *corev1.Pod, name string) bool { return requires(referencesOf(pod).secrets, name) }
+
+func requires(refs []reference, name string) bool {
+	return slices.ContainsFunc(refs, func(r reference) bool { return r.name == name && !r.optional })
 }
 
 func claimNames(pod *corev1.Pod) []string { return names(referencesOf(pod).claims) }

@@ -98,8 +98,13 @@ func (k kind) refresh(ctx context.Context, scope *engine.Scope, key engine.Key, 
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("get %s %q: %w", k.typ.Kind, key, err)
 	}
-	if apierrors.IsNotFound(err) && !e.known {
+	if apierrors.IsNotFound(err) && !e.onHost {
 		k.copier.forget(scope.Tenant.UID, key, e) // never copied, and nothing to copy
+		return nil
+	}
+	if apierrors.IsNotFound(err) && k.isRequired(pods, key.Name) {
+		// As under a kubelet, running pods keep the files that they have; new ones wait.
+		e.known, e.uid, e.version = true, "", ""
 		return nil
 	}
 	if err := k.copier.write(ctx, scope, key, e, virtualObject); err != nil {
@@ -109,6 +114,15 @@ func (k kind) refresh(ctx context.Context, scope *engine.Scope, key engine.Key, 
 		k.wake(scope, pods)
 	}
 	return nil
+}
+
+func (k kind) isRequired(pods []corev1.Pod, name string) bool {
+	for index := range pods {
+		if k.typ.IsRequired(&pods[index], name) {
+			return true
+		}
+	}
+	return false
 }
 
 // wake looks again at pods, some of which may wait for the object.

@@ -38,6 +38,8 @@ type Type struct {
 	Fill func(hostObject, virtualObject client.Object) bool
 	// Names are the objects of this type that a pod refers to.
 	Names func(pod *corev1.Pod) []string
+	// IsRequired tells whether a pod refers to an object in a way that is not optional.
+	IsRequired func(pod *corev1.Pod, name string) bool
 }
 
 // Copier copies objects of one type. It is safe for concurrent use.
@@ -53,6 +55,7 @@ type entry struct {
 	mu sync.Mutex
 	// The following are protected by mu.
 	dropped bool // no longer in Copier.copies
+	onHost  bool // there may be a copy on the host, whatever is known of it
 	known   bool
 	uid     types.UID // of the tenant object; empty for a placeholder
 	version string    // of the tenant object that was copied
@@ -100,7 +103,7 @@ func (c *Copier) write(ctx context.Context, scope *engine.Scope, key engine.Key,
 	if err != nil {
 		return err
 	}
-	e.known, e.uid, e.version = true, uid, version
+	e.onHost, e.known, e.uid, e.version = true, true, uid, version
 	return nil
 }
 
@@ -170,7 +173,11 @@ func (c *Copier) remembers(tenant types.UID, key engine.Key) bool {
 }
 
 // recall notes that a host copy exists whose content is not known.
-func (c *Copier) recall(tenant types.UID, key engine.Key) { c.entry(tenant, key) }
+func (c *Copier) recall(tenant types.UID, key engine.Key) {
+	e := c.lock(tenant, key)
+	defer e.mu.Unlock()
+	e.onHost = true
+}
 
 func (c *Copier) entry(tenant types.UID, key engine.Key) *entry {
 	c.mu.Lock()
