@@ -7,8 +7,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/matryoshka-dev/matryoshka/internal/host/control"
+	"github.com/matryoshka-dev/matryoshka/internal/image"
+	"github.com/matryoshka-dev/matryoshka/internal/version"
 )
 
 func TestParseImages(t *testing.T) {
@@ -76,5 +81,60 @@ func TestPrintStatus(t *testing.T) {
 		"PROBLEM                       no answer\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
+func TestControlPlaneIsRolledOut(t *testing.T) {
+	good := func() *appsv1.StatefulSet {
+		set := &appsv1.StatefulSet{}
+		set.Generation, set.Spec.Replicas = 2, ptr.To[int32](1)
+		set.Spec.Template.Spec.Containers = []corev1.Container{{Image: "new"}}
+		set.Status = appsv1.StatefulSetStatus{ObservedGeneration: 2, CurrentRevision: "b", UpdateRevision: "b", ReadyReplicas: 1}
+		return set
+	}
+	cases := map[string]struct {
+		change func(*appsv1.StatefulSet)
+		want   bool
+	}{
+		"done":                 {func(*appsv1.StatefulSet) {}, true},
+		"the agent is to come": {func(s *appsv1.StatefulSet) { s.Spec.Template.Spec.Containers[0].Image = "old" }, false},
+		"not seen yet":         {func(s *appsv1.StatefulSet) { s.Status.ObservedGeneration = 1 }, false},
+		"pod is to come":       {func(s *appsv1.StatefulSet) { s.Status.CurrentRevision = "a" }, false},
+		"pod is not ready":     {func(s *appsv1.StatefulSet) { s.Status.ReadyReplicas = 0 }, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			set := good()
+			c.change(set)
+			if got := isRolledOut(set, "new"); got != c.want {
+				t.Errorf("rolled out %t, want %t", got, c.want)
+			}
+		})
+	}
+}
+
+func TestTagsChangeWithTheContent(t *testing.T) {
+	tag := func(content string) string {
+		built, err := image.Build(image.Spec{
+			Reference: image.Reference("demo", version.Version), Architecture: "amd64",
+			Files: []image.File{{Path: "/demo", Mode: 0o755, Content: []byte(content)}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, tag, err := retag([]image.Image{built}, "demo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.Reference != "matryoshka.dev/demo:"+tag || !strings.HasPrefix(tag, version.Version+"-") {
+			t.Errorf("reference %q of tag %q", again.Reference, tag)
+		}
+		return tag
+	}
+	if tag("one") == tag("two") || tag("one") != tag("one") {
+		t.Error("the tag does not stand for the content")
+	}
+	if _, _, err := retag(nil, "demo"); err == nil {
+		t.Error("found an image where there is none")
 	}
 }

@@ -14,15 +14,15 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/version"
 )
 
-// digestLength is how much of an image's digest is in the tag that the chart gets.
+// digestLength is how much of an image's digest is in a tag.
 const digestLength = 12
 
 // productImages are the images of this build.
 type productImages struct {
 	all []image.Image
-	// matrydTag is a tag of the image of matryd that changes with its content, so that an agent of an older build with
-	// the same version is replaced.
-	matrydTag string
+	// tags are tags of the images, by their short names, that change with the content, so that pods of an older build
+	// with the same version are replaced.
+	tags map[string]string
 }
 
 func (o *upOptions) buildImages(ctx context.Context) (productImages, error) {
@@ -39,19 +39,31 @@ func buildImages(ctx context.Context, binDir string) (productImages, error) {
 	if err != nil {
 		return productImages{}, err
 	}
+	product := productImages{all: images, tags: map[string]string{}}
+	for _, name := range []string{"matryd", "demo"} {
+		again, tag, err := retag(images, name)
+		if err != nil {
+			return productImages{}, err
+		}
+		product.all, product.tags[name] = append(product.all, again), tag
+	}
+	return product, nil
+}
+
+// retag is the image of this name with a tag that changes with its content.
+func retag(images []image.Image, name string) (image.Image, string, error) {
 	for _, built := range images {
-		if built.Reference != image.Reference("matryd", version.Version) {
+		if built.Reference != image.Reference(name, version.Version) {
 			continue
 		}
 		digest, err := built.Digest()
 		if err != nil {
-			return productImages{}, fmt.Errorf("read the digest of image %q: %w", built.Reference, err)
+			return image.Image{}, "", fmt.Errorf("read the digest of image %q: %w", built.Reference, err)
 		}
 		tag := version.Version + "-" + digest.Hex[:digestLength]
-		again := image.Image{Reference: image.Reference("matryd", tag), Image: built.Image}
-		return productImages{all: append(images, again), matrydTag: tag}, nil
+		return image.Image{Reference: image.Reference(name, tag), Image: built.Image}, tag, nil
 	}
-	return productImages{}, errors.New("the product has no image of matryd")
+	return image.Image{}, "", fmt.Errorf("the product has no image %q", name)
 }
 
 // importImages imports the images that the host does not have yet.
@@ -125,12 +137,17 @@ func parseImages(table string) map[string]string {
 	return images
 }
 
+// reference is the name of an image that changes with its content.
+func (p productImages) reference(name string) string {
+	return image.Reference(name, p.tags[name])
+}
+
 // values are what the chart has to know about the embedded host.
 func (p productImages) values(frontDoorPort int) map[string]any {
 	return map[string]any{
 		"image": map[string]any{
 			"repository": image.Repository + "/matryd",
-			"tag":        p.matrydTag,
+			"tag":        p.tags["matryd"],
 			"pullPolicy": "Never",
 		},
 		"frontDoor": map[string]any{"address": fmt.Sprintf("https://127.0.0.1:%d", frontDoorPort)},

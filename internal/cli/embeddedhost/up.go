@@ -101,7 +101,7 @@ func (o *upOptions) run(command *cobra.Command) error {
 		return err
 	}
 	if o.demo {
-		if err := o.showDemo(ctx, config); err != nil {
+		if err := o.showDemo(ctx, config, images); err != nil {
 			return err
 		}
 	}
