@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -56,16 +57,18 @@ func TestStatefulSetKeepsNamesAndVolumes(t *testing.T) {
 	answered(t, v, namespace, "db-1", "db-0.db", "db-0")
 }
 
-// answered asks, from a pod, the web server behind a DNS name until it answers with the wanted text.
+// answered asks, from a pod, the web server behind a DNS name until it answers with the wanted text. With nc, since the wget
+// of a static BusyBox crashes without the libraries of a whole system.
 func answered(t *testing.T, v *tenant, namespace, from, name, want string) {
 	t.Helper()
+	const ask = `printf 'GET /index.html HTTP/1.0\r\n\r\n' | nc -w 5 "$0" 8080 | tail -n 1`
 	eventually(t, time.Minute, func(ctx context.Context) error {
-		seen := v.kubectl(ctx, "exec", "-n", namespace, from, "--", "wget", "-q", "-T", "5", "-O", "-", "http://"+name+":8080/index.html")
+		seen := v.kubectl(ctx, "exec", "-n", namespace, from, "--", "sh", "-c", ask, name)
 		if seen.err != nil {
 			return seen.err
 		}
 		if got := strings.TrimSpace(seen.stdout); got != want {
-			return errors.New(name + " answers " + got + ", want " + want)
+			return fmt.Errorf("%s answers %q, want %q: %s", name, got, want, seen.stderr)
 		}
 		return nil
 	})
