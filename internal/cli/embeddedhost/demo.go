@@ -97,6 +97,8 @@ func waitControlPlane(ctx context.Context, hostClient client.WithWatch, id, matr
 	return nil
 }
 
+// isRolledOut tells whether all pods are of this build. Whether they answer is asked of the API server itself: that is known
+// sooner than the readiness of the pods.
 func isRolledOut(set *appsv1.StatefulSet, matryd string) bool {
 	wanted := int32(1)
 	if set.Spec.Replicas != nil {
@@ -104,7 +106,7 @@ func isRolledOut(set *appsv1.StatefulSet, matryd string) bool {
 	}
 	containers, status := set.Spec.Template.Spec.Containers, set.Status
 	return len(containers) > 0 && containers[0].Image == matryd &&
-		status.ObservedGeneration >= set.Generation && status.CurrentRevision == status.UpdateRevision && status.ReadyReplicas >= wanted
+		status.ObservedGeneration >= set.Generation && status.Replicas == status.UpdatedReplicas && status.UpdatedReplicas >= wanted
 }
 
 // tenantConfig is how the tenant reaches the virtual cluster: by the kubeconfig in its Secret and nothing else.

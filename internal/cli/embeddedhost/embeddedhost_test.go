@@ -89,7 +89,7 @@ func TestControlPlaneIsRolledOut(t *testing.T) {
 		set := &appsv1.StatefulSet{}
 		set.Generation, set.Spec.Replicas = 2, ptr.To[int32](1)
 		set.Spec.Template.Spec.Containers = []corev1.Container{{Image: "new"}}
-		set.Status = appsv1.StatefulSetStatus{ObservedGeneration: 2, CurrentRevision: "b", UpdateRevision: "b", ReadyReplicas: 1}
+		set.Status = appsv1.StatefulSetStatus{ObservedGeneration: 2, Replicas: 1, UpdatedReplicas: 1}
 		return set
 	}
 	cases := map[string]struct {
@@ -99,8 +99,8 @@ func TestControlPlaneIsRolledOut(t *testing.T) {
 		"done":                 {func(*appsv1.StatefulSet) {}, true},
 		"the agent is to come": {func(s *appsv1.StatefulSet) { s.Spec.Template.Spec.Containers[0].Image = "old" }, false},
 		"not seen yet":         {func(s *appsv1.StatefulSet) { s.Status.ObservedGeneration = 1 }, false},
-		"pod is to come":       {func(s *appsv1.StatefulSet) { s.Status.CurrentRevision = "a" }, false},
-		"pod is not ready":     {func(s *appsv1.StatefulSet) { s.Status.ReadyReplicas = 0 }, false},
+		"the old pod is there": {func(s *appsv1.StatefulSet) { s.Status.UpdatedReplicas = 0 }, false},
+		"one of two":           {func(s *appsv1.StatefulSet) { s.Spec.Replicas = ptr.To[int32](2) }, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
