@@ -1,0 +1,72 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var consoleBlock = regexp.MustCompile("(?ms)^```console\n(.*?)^```")
+
+// The commands of the user's documentation run as they stand there, one after the other, on a virtual cluster of their own.
+func TestUserDocumentationRuns(t *testing.T) {
+	t.Parallel()
+	// Whoever follows the documents has the folder of matry on the PATH, and files of their own.
+	home := t.TempDir()
+	if err := os.Symlink(matryProgram, filepath.Join(home, "matry")); err != nil {
+		t.Fatal(err)
+	}
+	commands := append(consoleCommands(t, "virtual-clusters.md"), consoleCommands(t, "connecting.md")...)
+	// The documents delete what they have created; connecting to it comes before.
+	commands = lastOf(commands, "matry delete")
+	for _, shown := range commands {
+		line := strings.ReplaceAll(shown, "-n demo", "-n documents")
+		cmd := shared.command(t.Context())
+		shell, err := exec.LookPath("sh")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Path, cmd.Args, cmd.Dir = shell, []string{"sh", "-c", line}, home
+		cmd.Env = append(cmd.Env, "HOME="+home, "PATH="+home+":"+os.Getenv("PATH"))
+		if seen := run(t.Context(), cmd); seen.err != nil {
+			t.Errorf("%s: %v", shown, seen.err)
+		}
+	}
+}
+
+// consoleCommands are the lines of console blocks that begin with "$ ".
+func consoleCommands(t *testing.T, document string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "user", document))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var commands []string
+	for _, block := range consoleBlock.FindAllStringSubmatch(string(text), -1) {
+		for line := range strings.Lines(block[1]) {
+			if command, ok := strings.CutPrefix(line, "$ "); ok {
+				commands = append(commands, strings.TrimSpace(command))
+			}
+		}
+	}
+	if len(commands) == 0 {
+		t.Fatalf("%s shows no command", document)
+	}
+	return commands
+}
+
+// lastOf moves the commands with this beginning to the end.
+func lastOf(commands []string, prefix string) []string {
+	var first, last []string
+	for _, command := range commands {
+		if strings.HasPrefix(command, prefix) {
+			last = append(last, command)
+		} else {
+			first = append(first, command)
+		}
+	}
+	return append(first, last...)
+}
