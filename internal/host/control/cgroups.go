@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -55,12 +56,22 @@ func cgroupMounts(mountinfo, root string) []string {
 	return mounts
 }
 
-// removeCgroups removes the host's cgroup with all below it from every hierarchy.
-func removeCgroups(layout Layout) error {
+// removeCgroups removes the host's cgroup with all below it from every hierarchy. A process that was killed leaves its
+// cgroup only when its last thread has ended, some time after it looks like a zombie; until then the kernel says busy.
+func removeCgroups(ctx context.Context, layout Layout) error {
 	cgroups, err := FindCgroups()
 	if err != nil {
 		return err
 	}
+	var busy error
+	_, err = waitFor(ctx, killDeadline, func() (bool, error) {
+		busy = removeCgroupsOnce(cgroups, layout)
+		return !errors.Is(busy, unix.EBUSY), nil
+	})
+	return errors.Join(err, busy)
+}
+
+func removeCgroupsOnce(cgroups Cgroups, layout Layout) error {
 	var errs []error
 	for _, mount := range cgroups.Mounts {
 		if err := removeCgroup(filepath.Join(mount, layout.CgroupRoot())); err != nil {

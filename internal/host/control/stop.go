@@ -81,7 +81,7 @@ func Clean(ctx context.Context, layout Layout) error {
 	err := errors.Join(
 		// Elsewhere in the data folder an administrator may have mounted a disk.
 		unmountAll(layout.Run(), layout.Data("kubelet"), layout.Data("containerd")),
-		removeCgroups(layout),
+		removeCgroups(ctx, layout),
 		removeEgress(ctx, layout),
 		removeLeftFiles(layout),
 		os.RemoveAll(layout.Run()),
