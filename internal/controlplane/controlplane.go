@@ -11,8 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/bootstrap"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/serviceaddress"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/sharedclient"
@@ -23,7 +25,7 @@ import (
 var ErrStarted = errors.New("the control plane was started before")
 
 // stopTimeout bounds the parts of a stop that have no context of their own.
-const stopTimeout = 20 * time.Second
+const stopTimeout = 25 * time.Second
 
 // ControlPlane is one control plane. It is started once and stopped once; a restart is a new ControlPlane.
 type ControlPlane struct {
@@ -33,6 +35,7 @@ type ControlPlane struct {
 
 	mu      sync.Mutex
 	started bool
+	stopped bool
 	runtime string
 	store   store.Store
 	client  *sharedclient.Client
@@ -106,6 +109,18 @@ func (c *ControlPlane) start(ctx context.Context) error {
 	if err := c.listen(ctx); err != nil {
 		return err
 	}
+	// Most of a start is building the API server, so the objects are written meanwhile.
+	seeded := make(chan error, 1)
+	go func() { seeded <- bootstrap.Seed(ctx, c.client, storePrefix) }()
+	err = c.serve(ctx, endpoint)
+	if err := errors.Join(err, <-seeded); err != nil {
+		return err
+	}
+	return c.startWork(ctx)
+}
+
+// serve builds and runs the API server and returns when it answers.
+func (c *ControlPlane) serve(ctx context.Context, endpoint string) error {
 	serverCtx, cancelServer := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancelServer = cancelServer
 	p := parts{storeEndpoint: endpoint, client: c.client, runtimeDir: c.runtime, listener: c.listener, ready: c.ready}
@@ -113,14 +128,13 @@ func (c *ControlPlane) start(ctx context.Context) error {
 		c.addresses = serviceaddress.NewDoorClient(addressDoor(c.config))
 		p.addresses = c.addresses
 	}
-	if c.server, err = newServer(serverCtx, c.config, p); err != nil {
+	server, err := newServer(serverCtx, c.config, p)
+	if err != nil {
 		return err
 	}
-	c.serving.Go(func() { c.fail(c.server.run(serverCtx)) })
-	if err := c.server.awaitServing(ctx, c.failed); err != nil {
-		return err
-	}
-	return c.startWork(ctx)
+	c.server = server
+	c.serving.Go(func() { c.fail(server.run(serverCtx)) })
+	return server.awaitServing(ctx, c.failed)
 }
 
 func (c *ControlPlane) listen(ctx context.Context) error {
@@ -136,6 +150,17 @@ func (c *ControlPlane) listen(ctx context.Context) error {
 	return nil
 }
 
+// awaitHooks lets the hooks of a start that is still going on end; see server.awaitHooks.
+func (c *ControlPlane) awaitHooks(ctx context.Context) {
+	client, err := kubernetes.NewForConfig(c.server.clientConfig())
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, hooksTimeout)
+	defer cancel()
+	c.server.awaitHooks(ctx, client)
+}
+
 // Stop ends everything in the order of use: controllers, API server, datastore. It may be called more than once.
 func (c *ControlPlane) Stop(ctx context.Context) error {
 	c.mu.Lock()
@@ -147,6 +172,13 @@ func (c *ControlPlane) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	var errs []error
+	if c.stopped {
+		return nil
+	}
+	c.stopped = true
+	if c.server != nil {
+		c.awaitHooks(ctx)
+	}
 	if c.cancelWork != nil {
 		c.cancelWork()
 		errs = append(errs, await(ctx, &c.work, "controllers"))
@@ -204,7 +236,7 @@ func (c *ControlPlane) fail(err error) {
 // Failed receives an error when a part of the control plane ended by itself. The control plane must then be stopped.
 func (c *ControlPlane) Failed() <-chan error { return c.failed }
 
-// Ready is closed when /readyz would answer ok: the system objects exist and the controllers run.
+// Ready is closed when the system objects exist, the controllers run and upstream's hooks have ended.
 func (c *ControlPlane) Ready() <-chan struct{} { return c.ready.done }
 
 // ClientConfig returns a client configuration with all rights (system:masters) that talks to the API server over

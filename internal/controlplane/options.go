@@ -69,9 +69,12 @@ func setServing(o *options.ServerRunOptions, c config.ControlPlane, l net.Listen
 	o.SecureServing.ServerCert.CertKey.KeyFile = filepath.Join(c.PKIDirectory, config.ServingKey)
 }
 
+// storePrefix is where the objects lie in the datastore; it is upstream's default.
+const storePrefix = "/registry"
+
 func setStore(o *options.ServerRunOptions, endpoint string) {
 	o.Etcd.StorageConfig.Transport.ServerList = []string{endpoint}
-	o.Etcd.StorageConfig.Prefix = "/registry"
+	o.Etcd.StorageConfig.Prefix = storePrefix
 	o.Etcd.DefaultStorageMediaType = "application/vnd.kubernetes.protobuf"
 	// The store compacts itself.
 	o.Etcd.StorageConfig.CompactionInterval = 0

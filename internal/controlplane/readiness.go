@@ -10,7 +10,10 @@ import (
 const (
 	partBootstrap   = "bootstrap"
 	partControllers = "controllers"
+	partFlowControl = "flow-control"
 	partScheduler   = "scheduler"
+	// partHooks are upstream's post-start hooks, which /readyz knows by itself.
+	partHooks = "hooks"
 )
 
 // readiness is the part of /readyz that upstream does not know of.
@@ -21,7 +24,7 @@ type readiness struct {
 }
 
 func newReadiness(scheduler bool) *readiness {
-	missing := map[string]bool{partBootstrap: true, partControllers: true}
+	missing := map[string]bool{partBootstrap: true, partControllers: true, partFlowControl: true, partHooks: true}
 	if scheduler {
 		missing[partScheduler] = true
 	}
@@ -61,7 +64,7 @@ func (r *readiness) checks() []check {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var checks []check
-	for _, part := range []string{partBootstrap, partControllers, partScheduler} {
+	for _, part := range []string{partBootstrap, partControllers, partFlowControl, partScheduler} {
 		if r.missing[part] {
 			checks = append(checks, check{r, part})
 		}

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/healthz"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -32,6 +35,8 @@ type server struct {
 	chain   *aggregatorapiserver.APIAggregator
 	openAPI *common.OpenAPIV3Config
 	serving chan struct{}
+	// informers are the API server's own.
+	informers informers.SharedInformerFactory
 }
 
 // parts are what an API server is given beside its configuration.
@@ -80,7 +85,8 @@ func newServer(ctx context.Context, c config.ControlPlane, p parts) (*server, er
 	if err != nil {
 		return nil, fmt.Errorf("create the API server: %w", err)
 	}
-	s := &server{chain: chain, openAPI: serverConfig.KubeAPIs.ControlPlane.Generic.OpenAPIV3Config, serving: make(chan struct{})}
+	s := &server{chain: chain, openAPI: serverConfig.KubeAPIs.ControlPlane.Generic.OpenAPIV3Config, serving: make(chan struct{}),
+		informers: serverConfig.KubeAPIs.ControlPlane.VersionedInformers}
 	if err := s.installOpenAPI(serverConfig.KubeAPIs.ControlPlane.Generic.OpenAPIConfig); err != nil {
 		return nil, err
 	}
@@ -134,6 +140,8 @@ var disabledHooks = []string{
 	"peer-endpoint-reconciler-controller",
 	// Its range would be the one of the flag; see rangeFlag.
 	"start-kubernetes-service-cidr-controller",
+	// Ends the process when the API server is stopped while it starts; see bootstrap.FlowControl.
+	"priority-and-fairness-config-producer",
 }
 
 func (s *server) addChecks(r *readiness) error {
@@ -198,6 +206,21 @@ func (s *server) awaitServing(ctx context.Context, failed <-chan error) error {
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the API server: %w", ctx.Err())
 	}
+}
+
+const (
+	hooksInterval = 20 * time.Millisecond
+	// hooksTimeout bounds how long a stop waits for the hooks of a start.
+	hooksTimeout = 10 * time.Second
+)
+
+// awaitHooks waits for upstream's post-start hooks and tells whether they ended. A hook that is cut short by a stop
+// ends the whole process (runPostStartHook calls klog.Fatal), so that a stop has to wait for them too.
+func (s *server) awaitHooks(ctx context.Context, client kubernetes.Interface) bool {
+	err := wait.PollUntilContextCancel(ctx, hooksInterval, true, func(ctx context.Context) (bool, error) {
+		return client.Discovery().RESTClient().Get().AbsPath("/healthz").Do(ctx).Error() == nil, nil
+	})
+	return err == nil
 }
 
 // clientConfig is the loopback client without client-side limits: priority and fairness exempts it anyway.

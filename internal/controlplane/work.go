@@ -39,6 +39,14 @@ func (c *ControlPlane) startWork(ctx context.Context) error {
 			c.fail(fmt.Errorf("run the controllers: %w", err))
 		}
 	})
+	c.work.Go(func() {
+		bootstrap.FlowControl(workCtx, client, c.server.informers, func() { c.ready.started(partFlowControl) })
+	})
+	c.work.Go(func() {
+		if c.server.awaitHooks(workCtx, client) {
+			c.ready.started(partHooks)
+		}
+	})
 	if c.config.Scheduler {
 		c.work.Go(func() {
 			started := func() { c.ready.started(partScheduler) }

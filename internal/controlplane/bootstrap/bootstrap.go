@@ -55,7 +55,7 @@ func ensureNamespaces(ctx context.Context, client kubernetes.Interface) error {
 		known[existing.Items[i].Name] = true
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
-	for _, name := range []string{metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease} {
+	for _, name := range systemNamespaces {
 		if known[name] {
 			continue
 		}

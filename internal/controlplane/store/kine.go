@@ -30,8 +30,9 @@ const (
 	compactInterval = 5 * time.Minute
 	// What an etcd server accepts, with room for the envelope.
 	maxRequestBytes = 2 << 20
-	// How long calls in flight have before they are cut off.
-	drainTimeout = 2 * time.Second
+	// How long calls in flight have before they are cut off. The API server has ended by then; what remains are idle
+	// watches of clients that upstream forgets to close.
+	drainTimeout = 200 * time.Millisecond
 )
 
 // kine translates the etcd protocol to SQL or to a tree in memory, in this process.
