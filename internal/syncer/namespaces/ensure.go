@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -139,10 +140,36 @@ func (e *Ensurer) make(ctx context.Context, tenant tenants.Tenant, tenantNamespa
 	if err := e.makeBinding(ctx, tenant, tenantNamespace, name); err != nil {
 		return err
 	}
-	if err := e.makeAccount(ctx, tenant, tenantNamespace, name); err != nil {
+	if err := e.whenBound(ctx, func() error { return e.makeAccount(ctx, tenant, tenantNamespace, name) }); err != nil {
 		return err
 	}
 	return e.makePolicies(ctx, tenant, tenantNamespace, name, wanted)
+}
+
+// How long, and how often, a write is tried that needs the binding.
+const (
+	bindingTakes = 5 * time.Second
+	bindingTry   = 20 * time.Millisecond
+)
+
+// whenBound does the first write that needs the binding. The host's authorizer sees a new binding only a moment after it
+// was written, and until then it forbids.
+func (e *Ensurer) whenBound(ctx context.Context, write func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, bindingTakes)
+	defer cancel()
+	tick := time.NewTicker(bindingTry)
+	defer tick.Stop()
+	for {
+		err := write()
+		if !apierrors.IsForbidden(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
 }
 
 func ownerLabels(tenant tenants.Tenant, tenantNamespace string) map[string]string {
