@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
@@ -17,6 +18,9 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
 )
 
+// watchGrace is how long a stop gives watches to end with a proper last message.
+const watchGrace = time.Second
+
 // newOptions are the options of kube-apiserver that the configuration means.
 func newOptions(c config.ControlPlane, p parts) (*options.ServerRunOptions, error) {
 	registry, err := newComponentRegistry()
@@ -26,6 +30,8 @@ func newOptions(c config.ControlPlane, p parts) (*options.ServerRunOptions, erro
 	o := options.NewServerRunOptions()
 	o.GenericServerRunOptions.ComponentGlobalsRegistry = registry
 	o.GenericServerRunOptions.AdvertiseAddress = netutils.ParseIPSloppy(c.ServiceAddress)
+	// Without it a stop waits for the clients to end their watches, which they never do.
+	o.GenericServerRunOptions.ShutdownWatchTerminationGracePeriod = watchGrace
 	o.Features.EnableProfiling = false
 	o.AllowPrivileged = true // what a tenant may really run is decided by the host's pod security
 	o.EndpointReconcilerType = "none"
