@@ -139,7 +139,7 @@ func (d *fakeDoors) serveKubelets(l net.Listener) {
 
 // tunnel answers CONNECT and is then a kubelet with one container log.
 func (d *fakeDoors) tunnel(connection net.Conn) {
-	defer connection.Close() //nolint:errcheck // the end of a test connection
+	defer connection.Close()
 	request, err := http.ReadRequest(bufio.NewReader(connection))
 	if err != nil {
 		return

@@ -67,9 +67,11 @@ func useTwo(t *testing.T, pki string, round int) {
 
 // settledGoroutines waits until the count stops falling.
 func settledGoroutines() int {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
 	last := runtime.NumGoroutine()
 	for range 50 {
-		time.Sleep(20 * time.Millisecond)
+		<-ticker.C
 		now := runtime.NumGoroutine()
 		if now >= last {
 			return now
@@ -128,7 +130,7 @@ func TestStartFailsCleanly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close() //nolint:errcheck // the end of a test
+	defer taken.Close()
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	c := config.ControlPlane{
@@ -166,6 +168,6 @@ func freePort(t *testing.T) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // only its number was wanted
+	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane"
@@ -58,15 +59,12 @@ func stop(t testing.TB, cp *controlplane.ControlPlane) {
 
 func eventually(t testing.TB, what string, condition func() error) {
 	t.Helper()
-	deadline := time.Now().Add(timeout)
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(20 * time.Millisecond)
+	var missing error
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, timeout, true, func(context.Context) (bool, error) {
+		missing = condition()
+		return missing == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("%s: %v (%v)", what, missing, err)
 	}
 }

@@ -98,7 +98,7 @@ func connect(ctx context.Context, connection net.Conn, target string) (net.Conn,
 	}
 	limited := &io.LimitedReader{R: connection, N: maxAnswer}
 	buffered := bufio.NewReader(limited)
-	response, err := http.ReadResponse(buffered, &http.Request{Method: http.MethodConnect})
+	response, err := http.ReadResponse(buffered, &http.Request{Method: http.MethodConnect}) //nolint:bodyclose // after CONNECT there is no body: what follows is the tunnel
 	if err != nil {
 		return nil, fmt.Errorf("read the door's answer: %w", err)
 	}

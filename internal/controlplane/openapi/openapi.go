@@ -76,12 +76,13 @@ func (d *Documents) serveIndex(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (d *Documents) serveGroupVersion(w http.ResponseWriter, r *http.Request) {
-	path := strings.TrimPrefix(r.URL.Path, v3Path+"/")
-	service := d.serviceOf(path)
+	service := d.serviceOf(strings.TrimPrefix(r.URL.Path, v3Path+"/"))
 	if service == nil {
 		http.NotFound(w, r)
 		return
 	}
+	// From the service, not from the request: what a redirect leads to is ours.
+	path := strings.TrimPrefix(service.RootPath(), "/")
 	asked := r.URL.Query().Get("hash")
 	if asked != "" && asked != hash(path) {
 		// A client's cached index of another build.

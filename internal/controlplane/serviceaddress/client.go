@@ -60,7 +60,7 @@ func (c *DoorClient) Reserve(ctx context.Context, request *reservation.Request) 
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	defer answer.Body.Close() //nolint:errcheck // only read from
+	defer answer.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(answer.Body, reservation.MaxBytes+1))
 	if err != nil {
 		return nil, unavailable(err)

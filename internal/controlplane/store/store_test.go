@@ -13,6 +13,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store"
@@ -190,19 +191,15 @@ func leases(t *testing.T, c *clientv3.Client) {
 		Then(clientv3.OpPut("/registry/lease", "x", clientv3.WithLease(lease.ID))).Commit(); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(timeout)
-	for {
-		r, err := c.Get(t.Context(), "/registry/lease")
+	err = wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
+		r, err := c.Get(ctx, "/registry/lease")
 		if err != nil {
-			t.Fatal(err)
+			return false, err
 		}
-		if len(r.Kvs) == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the key outlived its lease")
-		}
-		time.Sleep(50 * time.Millisecond)
+		return len(r.Kvs) == 0, nil
+	})
+	if err != nil {
+		t.Fatalf("wait for the key to end with its lease: %v", err)
 	}
 }
 

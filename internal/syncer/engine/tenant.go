@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -229,7 +230,7 @@ func (r *tenantRun) update(ctx context.Context, tenant tenants.Tenant) {
 	if r.synced.Load() {
 		r.engine.queue.hold(r.uid, !tenant.Ready)
 	}
-	if before.ServiceAddress != tenant.ServiceAddress || !reflect.DeepEqual(before.Spec, tenant.Spec) || string(before.RootCA) != string(tenant.RootCA) {
+	if before.ServiceAddress != tenant.ServiceAddress || !reflect.DeepEqual(before.Spec, tenant.Spec) || !bytes.Equal(before.RootCA, tenant.RootCA) {
 		r.group.Go(func() {
 			r.sweepVirtual(ctx)
 			r.sweepHost(ctx)

@@ -23,8 +23,10 @@ var (
 	udp         = corev1.ProtocolUDP
 	apiPorts    = []networkingv1.NetworkPolicyPort{{Protocol: &tcp, Port: &apiPort}}
 	dnsPodPorts = []networkingv1.NetworkPolicyPort{
-		{Protocol: &udp, Port: &dnsPodPort}, {Protocol: &tcp, Port: &dnsPodPort},
-		{Protocol: &udp, Port: &dnsPort}, {Protocol: &tcp, Port: &dnsPort},
+		{Protocol: &udp, Port: &dnsPodPort},
+		{Protocol: &tcp, Port: &dnsPodPort},
+		{Protocol: &udp, Port: &dnsPort},
+		{Protocol: &tcp, Port: &dnsPort},
 	}
 )
 

@@ -65,9 +65,9 @@ func translate(hostEvent *corev1.Event, about subject, scrub func(string) string
 	if hostEvent.Source.Host == about.nodeName {
 		virtualEvent.Source.Host = about.nodeName
 	}
-	switch {
-	case hostEvent.ReportingInstance == "":
-	case hostEvent.ReportingInstance == about.nodeName:
+	switch hostEvent.ReportingInstance {
+	case "":
+	case about.nodeName:
 		virtualEvent.ReportingInstance = about.nodeName
 	default:
 		virtualEvent.ReportingInstance = hostEvent.ReportingController

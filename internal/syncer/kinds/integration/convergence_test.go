@@ -178,7 +178,7 @@ func testConvergence(t *testing.T, w *world) {
 	c := &chaos{world: w, t: t, random: rand.New(rand.NewPCG(seed, 0)), hostNamespace: w.namespace(t, convergence)}
 	for range convergenceSteps {
 		c.step()
-		time.Sleep(time.Duration(c.random.IntN(8)) * time.Millisecond)
+		time.Sleep(time.Duration(c.random.IntN(8)) * time.Millisecond) //nolint:forbidigo // when edits meet is part of the random input
 	}
 	for number := range pool {
 		c.awaitServices(fmt.Sprintf("service-%d", number))
@@ -265,17 +265,21 @@ func testSecondLook(t *testing.T, w *world, stop func()) {
 	var before map[string]string
 	eventually(t, "both sides are at rest", func() error {
 		before = w.versions(t)
-		time.Sleep(2 * time.Second)
-		diff := cmp.Diff(before, w.versions(t))
-		return expect(diff == "", "still being written:\n%s", diff)
+		return throughout(t.Context(), 2*time.Second, func() error {
+			diff := cmp.Diff(before, w.versions(t))
+			return expect(diff == "", "still being written:\n%s", diff)
+		})
 	})
 	stop()
 	w.run(t)
-	time.Sleep(3 * time.Second)
-	after := w.versions(t)
-	maps.DeleteFunc(after, func(key, _ string) bool { _, known := before[key]; return !known })
-	if diff := cmp.Diff(before, after); diff != "" {
-		t.Errorf("the second look wrote (-before +after):\n%s", diff)
+	err := throughout(t.Context(), 3*time.Second, func() error {
+		after := w.versions(t)
+		maps.DeleteFunc(after, func(key, _ string) bool { _, known := before[key]; return !known })
+		diff := cmp.Diff(before, after)
+		return expect(diff == "", "(-before +after):\n%s", diff)
+	})
+	if err != nil {
+		t.Errorf("the second look wrote: %v", err)
 	}
 }
 

@@ -61,7 +61,8 @@ func (w *world) bind(t *testing.T, hostKey client.ObjectKey, volume string, poli
 	t.Helper()
 	hostClaim := await(t, w.host, hostKey, &corev1.PersistentVolumeClaim{}, func(*corev1.PersistentVolumeClaim) error { return nil })
 	hostVolume := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: volume}}
-	if err := w.host.Get(t.Context(), client.ObjectKey{Name: volume}, hostVolume); client.IgnoreNotFound(err) != nil {
+	err := w.host.Get(t.Context(), client.ObjectKey{Name: volume}, hostVolume)
+	if client.IgnoreNotFound(err) != nil {
 		t.Fatal(err)
 	}
 	if hostVolume.UID == "" {

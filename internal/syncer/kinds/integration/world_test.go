@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -192,10 +194,11 @@ func erase[T client.Object](t *testing.T, from client.Client, object T) {
 			return err
 		}
 		object.SetFinalizers(nil)
-		if err := from.Update(t.Context(), object); client.IgnoreNotFound(err) != nil {
+		err = from.Update(t.Context(), object)
+		if client.IgnoreNotFound(err) != nil {
 			return err
 		}
-		return fmt.Errorf("still there")
+		return errors.New("still there")
 	})
 }
 
@@ -218,20 +221,42 @@ func awaitGone(t *testing.T, in client.Client, key client.ObjectKey, empty clien
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("still there: %v", err)
+		if err != nil {
+			return err
+		}
+		return errors.New("still there")
 	})
 }
 
 // never makes sure that an object does not come to be while everything else has settled.
 func never(t *testing.T, in client.Client, key client.ObjectKey, empty client.Object) {
 	t.Helper()
-	deadline := time.Now().Add(settle)
-	for time.Now().Before(deadline) {
-		if err := in.Get(t.Context(), key, empty); !apierrors.IsNotFound(err) {
-			t.Fatalf("%T %s exists, or: %v", empty, key, err)
+	err := throughout(t.Context(), settle, func() error {
+		err := in.Get(t.Context(), key, empty)
+		if apierrors.IsNotFound(err) {
+			return nil
 		}
-		time.Sleep(20 * time.Millisecond)
+		if err != nil {
+			return err
+		}
+		return errors.New("it exists")
+	})
+	if err != nil {
+		t.Fatalf("%T %s: %v", empty, key, err)
 	}
+}
+
+// throughout looks again and again for as long as period, and returns the first thing that check finds wrong.
+func throughout(ctx context.Context, period time.Duration, check func() error) error {
+	var wrong error
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, period, true, func(context.Context) (bool, error) {
+		wrong = check()
+		return wrong != nil, nil
+	})
+	if wrong != nil || errors.Is(err, context.DeadlineExceeded) {
+		return wrong
+	}
+	return err
 }
 
 // awaitEvent waits for an event of a reason on a tenant object and returns its message.
@@ -261,16 +286,13 @@ func (w *world) awaitEvent(t *testing.T, namespace, name, reason string) string 
 
 func eventually(t *testing.T, what string, condition func() error) {
 	t.Helper()
-	deadline := time.Now().Add(45 * time.Second)
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(20 * time.Millisecond)
+	var missing error
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 45*time.Second, true, func(context.Context) (bool, error) {
+		missing = condition()
+		return missing == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("%s: %v (%v)", what, missing, err)
 	}
 }
 

@@ -94,7 +94,7 @@ func (k kind) check(ctx context.Context, scope *engine.Scope, key engine.Key) er
 		k.ensurer.Forget(name)
 	case err != nil:
 		return fmt.Errorf("get host namespace of %q: %w", key.Name, err)
-	case hostNamespace.DeletionTimestamp != nil || hostNamespace.Labels["pod-security.kubernetes.io/enforce"] != string(podSecurity(scope)):
+	case hostNamespace.DeletionTimestamp != nil || hostNamespace.Labels["pod-security.kubernetes.io/enforce"] != podSecurity(scope):
 		k.ensurer.Forget(name)
 	}
 	return nil

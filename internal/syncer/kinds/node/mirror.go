@@ -55,8 +55,7 @@ func internalAddresses(hostNode *corev1.Node) []corev1.NodeAddress {
 func infoOf(host corev1.NodeSystemInfo) corev1.NodeSystemInfo {
 	return corev1.NodeSystemInfo{
 		KernelVersion: host.KernelVersion, OSImage: host.OSImage, ContainerRuntimeVersion: host.ContainerRuntimeVersion,
-		KubeletVersion: host.KubeletVersion, KubeProxyVersion: host.KubeProxyVersion,
-		OperatingSystem: host.OperatingSystem, Architecture: host.Architecture,
+		KubeletVersion: host.KubeletVersion, OperatingSystem: host.OperatingSystem, Architecture: host.Architecture,
 	}
 }
 

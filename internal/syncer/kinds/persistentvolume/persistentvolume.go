@@ -156,7 +156,8 @@ func remove(ctx context.Context, scope *engine.Scope, mirror *corev1.PersistentV
 		return nil
 	}
 	uid := mirror.UID
-	if err := scope.VirtualClient.Delete(ctx, mirror, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
+	err := scope.VirtualClient.Delete(ctx, mirror, client.Preconditions{UID: &uid})
+	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("delete persistentvolume %q: %w", mirror.Name, err)
 	}
 	return nil

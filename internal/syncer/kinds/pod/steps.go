@@ -64,7 +64,8 @@ func (k *kind) vanished(ctx context.Context, scope *engine.Scope, virtualPod *co
 			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reasonVanished, Message: message, LastTransitionTime: now,
 		})
 	}
-	if _, err := patch(ctx, scope.VirtualClient, "status", virtualPod, ended); client.IgnoreNotFound(err) != nil {
+	_, err := patch(ctx, scope.VirtualClient, "status", virtualPod, ended)
+	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("patch status of pod %q: %w", engine.KeyOf(virtualPod), err)
 	}
 	scope.Event(virtualPod, corev1.EventTypeWarning, reasonVanished, message)
@@ -140,7 +141,8 @@ func (k *kind) unscheduled(ctx context.Context, scope *engine.Scope, virtualPod,
 			told.Status.Conditions[position] = condition
 		}
 	}
-	if _, err := patch(ctx, scope.VirtualClient, "status", virtualPod, told); client.IgnoreNotFound(err) != nil {
+	_, err := patch(ctx, scope.VirtualClient, "status", virtualPod, told)
+	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("patch status of pod %q: %w", engine.KeyOf(virtualPod), err)
 	}
 	return nil
@@ -276,7 +278,8 @@ func (k *kind) release(ctx context.Context, scope *engine.Scope, hostPod *corev1
 	}
 	released := hostPod.DeepCopy()
 	released.Finalizers = slices.DeleteFunc(released.Finalizers, func(finalizer string) bool { return finalizer == mapping.FinalizerTerminalStatus })
-	if _, err := patch(ctx, scope.HostClient, "", hostPod, released); client.IgnoreNotFound(err) != nil {
+	_, err := patch(ctx, scope.HostClient, "", hostPod, released)
+	if client.IgnoreNotFound(err) != nil {
 		return &engine.HostError{Action: fmt.Sprintf("release pod %q", engine.KeyOf(hostPod)), Err: err}
 	}
 	return nil

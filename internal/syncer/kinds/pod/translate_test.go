@@ -73,9 +73,11 @@ func TestEnvironment(t *testing.T) {
 		"PodIP":          {"the host answers alike", fieldEnv("A", "status.podIP"), fieldEnv("A", "status.podIP")},
 		"NodeName":       {"the host answers alike", fieldEnv("A", "spec.nodeName"), fieldEnv("A", "spec.nodeName")},
 		"Plain":          {"a value that the tenant wrote is expanded as it says", corev1.EnvVar{Name: "A", Value: "$(B)"}, corev1.EnvVar{Name: "A", Value: "$(B)"}},
-		"RootCA": {"the host has its own ConfigMap of this name",
+		"RootCA": {
+			"the host has its own ConfigMap of this name",
 			corev1.EnvVar{Name: "A", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"}, Key: "ca.crt"}}},
-			corev1.EnvVar{Name: "A", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "matryoshka-kube-root-ca.crt"}, Key: "ca.crt"}}}},
+			corev1.EnvVar{Name: "A", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "matryoshka-kube-root-ca.crt"}, Key: "ca.crt"}}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want(t, tc.reason, func(s *corev1.PodSpec) { s.Containers[0].Env = []corev1.EnvVar{tc.in} }, nil, []corev1.EnvVar{tc.want}, env)
@@ -295,7 +297,8 @@ func TestReferences(t *testing.T) {
 		s.InitContainers = []corev1.Container{{EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "both"}, Optional: &yes}}}}}
 		s.Containers[0].Env = []corev1.EnvVar{{ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "both"}}}}}
 		s.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
-			EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "debug"}}}}}}}
+			EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "debug"}}}},
+		}}}
 		s.Volumes = []corev1.Volume{
 			{Name: "a", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "file"}, Optional: &yes}}},
 			{Name: "b", VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{NodePublishSecretRef: &corev1.LocalObjectReference{Name: "csi"}}}},

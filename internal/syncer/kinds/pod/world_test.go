@@ -112,8 +112,10 @@ func (w *world) prepareHost(t *testing.T) {
 	hostNode.Status = corev1.NodeStatus{
 		Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}, {Type: corev1.NodeHostName, Address: "host-name"}},
 		Capacity:  corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("4")},
-		Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady",
-			LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now()}},
+		Conditions: []corev1.NodeCondition{{
+			Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady",
+			LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now(),
+		}},
 		NodeInfo: corev1.NodeSystemInfo{MachineID: "machine", KubeletVersion: "v1.36.3"},
 	}
 	if err := w.host.Status().Update(t.Context(), hostNode); err != nil {
@@ -131,7 +133,7 @@ func (w *world) start(t *testing.T) {
 		t.Fatalf("make the engine: %v", err)
 	}
 	w.engine = e
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // it outlives the subtest that restarts it
+	ctx, cancel := context.WithCancel(context.Background()) // it outlives the subtest that restarts it
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()
 	w.stop = func() {
@@ -243,7 +245,10 @@ func (w *world) gone(t *testing.T, c client.Client, object client.Object) {
 		if apierrors.IsNotFound(err) || err == nil && current.GetUID() != uid {
 			return nil
 		}
-		return fmt.Errorf("it still exists (%v), deletion %v", err, current.GetDeletionTimestamp())
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("it still exists, deletion %v", current.GetDeletionTimestamp())
 	})
 }
 
