@@ -125,7 +125,7 @@ func (d *Door) create(ctx context.Context, a ask) (*corev1.Service, error) {
 	hostService, err := d.Host.CoreV1().Services(wanted.Namespace).Create(ctx, wanted, options)
 	if apierrors.IsNotFound(err) && len(a.dryRun) > 0 {
 		// A dry run makes no namespace; the control namespace is always there and is asked in its place.
-		return d.try(ctx, a, mapping.ControlNamespace(a.tenant.ID), wanted)
+		return d.try(ctx, mapping.ControlNamespace(a.tenant.ID), wanted)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reserve the addresses on the host: %w", err)
@@ -134,7 +134,7 @@ func (d *Door) create(ctx context.Context, a ask) (*corev1.Service, error) {
 }
 
 // try asks the host what it would allocate, under a name that collides with nothing.
-func (d *Door) try(ctx context.Context, a ask, hostNamespace string, wanted *corev1.Service) (*corev1.Service, error) {
+func (d *Door) try(ctx context.Context, hostNamespace string, wanted *corev1.Service) (*corev1.Service, error) {
 	wanted = wanted.DeepCopy()
 	wanted.Namespace, wanted.Name, wanted.GenerateName = hostNamespace, "", mapping.ReservedPrefix+"dry-run-"
 	options := metav1.CreateOptions{FieldManager: fieldManager, FieldValidation: metav1.FieldValidationStrict, DryRun: []string{metav1.DryRunAll}}
@@ -197,7 +197,7 @@ func (d *Door) relation(ctx context.Context, a ask, hostService *corev1.Service)
 func (d *Door) replace(ctx context.Context, a ask, hostService *corev1.Service) (*corev1.Service, error) {
 	if len(a.dryRun) > 0 {
 		wanted := newReservation(a.tenant, a.service, d.Clock.Now())
-		return d.try(ctx, a, a.hostNamespace, wanted)
+		return d.try(ctx, a.hostNamespace, wanted)
 	}
 	options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{
 		UID: &hostService.UID, ResourceVersion: &hostService.ResourceVersion,
@@ -245,7 +245,7 @@ func (d *Door) withHealthCheckPort(ctx context.Context, a ask, hostService *core
 	for i := range balancer.Spec.Ports {
 		balancer.Spec.Ports[i].NodePort = 0
 	}
-	tried, err := d.try(ctx, a, hostService.Namespace, balancer)
+	tried, err := d.try(ctx, hostService.Namespace, balancer)
 	if err != nil {
 		return nil, err
 	}

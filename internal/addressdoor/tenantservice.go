@@ -35,7 +35,7 @@ func AskTenant(ctx context.Context, tenant tenants.Tenant, namespace, name strin
 	}
 	if err != nil {
 		// Not wrapped: a tenant's API server must not be able to choose the answer that the door gives.
-		return "", fmt.Errorf("get the tenant's Service %s/%s: %v", namespace, name, err)
+		return "", fmt.Errorf("get the tenant's Service %s/%s: %s", namespace, name, err.Error())
 	}
 	return virtualService.UID, nil
 }

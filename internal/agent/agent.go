@@ -76,12 +76,23 @@ func compose(ctx context.Context, config *Config, log *slog.Logger) (*agent, err
 	if a.door, err = virtualcluster.LoadDoorAuthority(ctx, a.host, config.Namespace, time.Now()); err != nil {
 		return nil, err
 	}
-	for _, add := range []func() error{a.addSync, a.addDoors, a.addFrontDoor, a.addHealth} {
-		if err := add(); err != nil {
-			return nil, err
-		}
+	if err := a.addParts(ctx); err != nil {
+		return nil, err
 	}
 	return a, nil
+}
+
+func (a *agent) addParts(ctx context.Context) error {
+	if err := a.addSync(); err != nil {
+		return err
+	}
+	if err := a.addDoors(ctx); err != nil {
+		return err
+	}
+	if err := a.addFrontDoor(ctx); err != nil {
+		return err
+	}
+	return a.addHealth()
 }
 
 func newManager(ctx context.Context, config *Config) (manager.Manager, error) {

@@ -22,7 +22,7 @@ import (
 )
 
 // addDoors adds the two endpoints that control planes may call.
-func (a *agent) addDoors() error {
+func (a *agent) addDoors(ctx context.Context) error {
 	host, err := kubernetes.NewForConfig(a.config.Host)
 	if err != nil {
 		return fmt.Errorf("make the doors' client of the host: %w", err)
@@ -41,7 +41,7 @@ func (a *agent) addDoors() error {
 		TenantService: addressdoor.AskTenant,
 		Log:           a.log.With("part", "addressdoor"),
 	})
-	err = a.listen("address door", a.config.AddressDoorListen, func(ctx context.Context, listener net.Listener) error {
+	err = a.listen(ctx, "address door", a.config.AddressDoorListen, func(ctx context.Context, listener net.Listener) error {
 		return addresses.Serve(ctx, tls.NewListener(listener, outer))
 	})
 	if err != nil {
@@ -58,7 +58,7 @@ func (a *agent) addDoors() error {
 	if err != nil {
 		return fmt.Errorf("make the kubelet door: %w", err)
 	}
-	return a.listen("kubelet door", a.config.KubeletDoorListen, kubelets.Serve)
+	return a.listen(ctx, "kubelet door", a.config.KubeletDoorListen, kubelets.Serve)
 }
 
 // nodeAddress looks a host node's InternalIP up. The answer of the API server's own cache is good enough.

@@ -8,15 +8,15 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/frontdoor"
 )
 
-func (a *agent) addFrontDoor() error {
+func (a *agent) addFrontDoor(ctx context.Context) error {
 	server := &frontdoor.Server{Registry: a.registry, Log: a.log.With("part", "frontdoor")}
-	return a.listen("front door", a.config.FrontDoorListen, server.Serve)
+	return a.listen(ctx, "front door", a.config.FrontDoorListen, server.Serve)
 }
 
 // listen opens a port at once, so that a port in use ends the agent with a clear error, and serves it on every
 // replica.
-func (a *agent) listen(name, address string, serve func(context.Context, net.Listener) error) error {
-	listener, err := net.Listen("tcp", address)
+func (a *agent) listen(ctx context.Context, name, address string, serve func(context.Context, net.Listener) error) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("open the %s: %w", name, err)
 	}

@@ -91,12 +91,11 @@ func listen(ctx context.Context, options Options) (*listeners, error) {
 	l.tcp = tcp
 	// With port 0 both must get the same one.
 	if l.udp, err = config.ListenPacket(ctx, "udp", samePort(options.Listen, tcp.Addr())); err != nil {
-		l.tcp.Close()
+		l.close()
 		return nil, fmt.Errorf("listen for DNS: %w", err)
 	}
 	if l.http, err = config.Listen(ctx, "tcp", options.HTTPListen); err != nil {
-		l.tcp.Close()
-		l.udp.Close()
+		l.close()
 		return nil, fmt.Errorf("listen for probes: %w", err)
 	}
 	return l, nil

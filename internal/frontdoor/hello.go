@@ -2,6 +2,7 @@ package frontdoor
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -18,14 +19,14 @@ var errNoServerName = errors.New("the client sent no TLS server name")
 
 // readServerName reads a TLS ClientHello and returns the server name in it together with all bytes read, which have
 // to be passed on. It never writes.
-func readServerName(reader io.Reader) (name string, hello []byte, err error) {
+func readServerName(ctx context.Context, reader io.Reader) (name string, hello []byte, err error) {
 	recorder := &recorder{reader: io.LimitReader(reader, maxHello)}
 	seen := false
 	// crypto/tls does the parsing and stops as soon as it has understood the message.
 	err = tls.Server(recorder, &tls.Config{GetConfigForClient: func(info *tls.ClientHelloInfo) (*tls.Config, error) {
 		name, seen = info.ServerName, true
 		return nil, errors.New("seen enough")
-	}}).Handshake()
+	}}).HandshakeContext(ctx)
 	hello = recorder.seen.Bytes()
 	switch {
 	case !seen:

@@ -80,7 +80,7 @@ func (s *Server) handle(ctx context.Context, client net.Conn, limit *limit) {
 	if client.SetDeadline(time.Now().Add(helloTimeout)) != nil {
 		return
 	}
-	name, hello, err := readServerName(client)
+	name, hello, err := readServerName(ctx, client)
 	if err != nil {
 		s.Log.Debug("Refused a connection at the front door", "error", err.Error())
 		if errors.Is(err, errNoServerName) {

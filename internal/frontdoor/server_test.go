@@ -313,7 +313,7 @@ func FuzzReadServerName(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
 	f.Add([]byte{22, 3, 1, 255, 255})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		name, seen, err := readServerName(bytes.NewReader(data))
+		name, seen, err := readServerName(t.Context(), bytes.NewReader(data))
 		if !bytes.HasPrefix(data, seen) {
 			t.Errorf("the bytes to pass on are not those that were read")
 		}

@@ -235,30 +235,38 @@ func (f *fixture) addPod(namespace, name string, change func(*corev1.Pod)) {
 	f.host.pods[namespace+"/"+name] = pod
 }
 
-// dial opens the outer connection and asks for a node.
-func (f *fixture) dial(certificate *tls.Certificate, node string) (net.Conn, *http.Response, error) {
+// dial opens the outer connection, asks for a node and returns the code of the answer.
+func (f *fixture) dial(certificate *tls.Certificate, node string) (net.Conn, int, error) {
 	raw, err := net.Dial("tcp", f.address)
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, err
 	}
 	f.t.Cleanup(func() { raw.Close() })
 	if err := raw.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		return nil, nil, err
+		return nil, 0, err
 	}
 	outer := tls.Client(raw, &tls.Config{RootCAs: f.doorCA.pool, ServerName: "door", Certificates: []tls.Certificate{*certificate}})
 	if _, err := fmt.Fprintf(outer, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", node, node); err != nil {
-		return nil, nil, err
+		return nil, 0, err
 	}
 	response, err := http.ReadResponse(bufio.NewReader(outer), &http.Request{Method: http.MethodConnect})
-	return outer, response, err
+	if err != nil {
+		return nil, 0, err
+	}
+	f.t.Cleanup(func() {
+		// The body of a granted CONNECT is the tunnel, and closing it reads the tunnel to its end.
+		raw.Close()
+		response.Body.Close()
+	})
+	return outer, response.StatusCode, nil
 }
 
 // kubelet opens a tunnel to the node and trusts the tenant's kubelet CA, as an API server does.
 func (f *fixture) kubelet(uid types.UID) net.Conn {
 	f.t.Helper()
-	outer, response, err := f.dial(f.doorCA.client(f.t, uid), nodeName+":10250")
-	if err != nil || response.StatusCode != http.StatusOK {
-		f.t.Fatalf("tunnel of %s: %v %v", uid, response, err)
+	outer, code, err := f.dial(f.doorCA.client(f.t, uid), nodeName+":10250")
+	if err != nil || code != http.StatusOK {
+		f.t.Fatalf("tunnel of %s: %d %v", uid, code, err)
 	}
 	inner := tls.Client(outer, &tls.Config{RootCAs: f.kubelets.pool, ServerName: nodeIP, NextProtos: []string{"h2", "http/1.1"}})
 	if err := inner.Handshake(); err != nil {
@@ -267,7 +275,14 @@ func (f *fixture) kubelet(uid types.UID) net.Conn {
 	return inner
 }
 
-func (f *fixture) do(connection net.Conn, method, target string, header http.Header) (*http.Response, *bufio.Reader) {
+// answer is a response whose body the fixture closes.
+type answer struct {
+	code   int
+	header http.Header
+	body   io.Reader
+}
+
+func (f *fixture) do(connection net.Conn, method, target string, header http.Header) (answer, *bufio.Reader) {
 	f.t.Helper()
 	r, err := http.NewRequest(method, "https://kubelet"+target, nil)
 	if err != nil {
@@ -285,7 +300,12 @@ func (f *fixture) do(connection net.Conn, method, target string, header http.Hea
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return response, buffered
+	f.t.Cleanup(func() {
+		// A log that is followed has no other end.
+		connection.Close()
+		response.Body.Close()
+	})
+	return answer{code: response.StatusCode, header: response.Header, body: response.Body}, buffered
 }
 
 func (f *fixture) lastSeen() *http.Request {
@@ -294,9 +314,9 @@ func (f *fixture) lastSeen() *http.Request {
 	return f.host.seen[len(f.host.seen)-1]
 }
 
-func body(t *testing.T, response *http.Response) string {
+func body(t *testing.T, response answer) string {
 	t.Helper()
-	text, err := io.ReadAll(response.Body)
+	text, err := io.ReadAll(response.body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -159,6 +159,6 @@ func (n redactor) text(code int, body []byte) string {
 func (n redactor) names(text string) string {
 	return strings.NewReplacer(
 		n.hostPod.Namespace, n.namespace,
-		string(n.hostPod.UID), string(n.hostPod.Annotations[tenantUID]),
+		string(n.hostPod.UID), n.hostPod.Annotations[tenantUID],
 	).Replace(text)
 }

@@ -12,10 +12,10 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/matryoshka-dev/matryoshka/internal/dooridentity"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
-
-	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // kubeletPort is part of the protocol; it is not the port of any kubelet.

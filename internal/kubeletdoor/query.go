@@ -101,15 +101,15 @@ var streamNames = map[string]string{
 
 func (r podRequest) streamQuery() (url.Values, error) {
 	query := url.Values{"container": {r.container}}
-	any := false
+	asksForStream := false
 	for kubeletName, hostName := range streamNames {
 		// The kubelet counts any other value as no.
 		isWanted := r.query.Get(kubeletName) == "1"
-		any = any || isWanted && hostName != "tty"
+		asksForStream = asksForStream || isWanted && hostName != "tty"
 		// Said openly: for some of them the API server's default is yes.
 		query.Set(hostName, strconv.FormatBool(isWanted))
 	}
-	if !any {
+	if !asksForStream {
 		return nil, fmt.Errorf("at least one of input, output and error must be 1")
 	}
 	return query, nil

@@ -49,7 +49,7 @@ func (d *Door) run(w http.ResponseWriter, r *http.Request, tenant tenants.Tenant
 		http.Error(w, "the command could not be run in the container", http.StatusInternalServerError)
 	default:
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		writeBody(w, []byte(output.text.String()))
+		writeBody(w, output.text.Bytes())
 	}
 }
 

@@ -54,7 +54,7 @@ func StartTenant(t testing.TB, options ...Option) *rest.Config {
 
 func start(t testing.TB, name string, options []Option) *rest.Config {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("listen: %v", err)
 	}

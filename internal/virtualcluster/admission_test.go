@@ -1,6 +1,7 @@
 package virtualcluster_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -133,7 +134,7 @@ func (e *environment) checkConfinedAgent(t *testing.T) {
 		"LabelKubeSystem": func() error {
 			var namespace corev1.Namespace
 			if err := agent.Get(t.Context(), client.ObjectKey{Name: "kube-system"}, &namespace); err != nil {
-				return nil
+				return fmt.Errorf("get the Namespace kube-system: %w", err)
 			}
 			namespace.Labels = own.Labels
 			return agent.Update(t.Context(), &namespace)

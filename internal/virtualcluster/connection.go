@@ -89,7 +89,10 @@ func (c *connections) get(uid types.UID, tenant *pki.Tenant, address string) (*c
 	defer c.mu.Unlock()
 	if existing, ok := c.byUID[uid]; ok {
 		if existing.fingerprint == tenant.Fingerprint() && existing.address == address {
-			return existing, existing.rotate()
+			if err := existing.rotate(); err != nil {
+				return nil, err
+			}
+			return existing, nil
 		}
 		existing.close()
 	}

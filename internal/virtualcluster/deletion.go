@@ -100,7 +100,8 @@ func (r *Reconciler) releasePods(ctx context.Context, namespace string) error {
 		if !controllerutil.RemoveFinalizer(released, mapping.FinalizerTerminalStatus) {
 			continue
 		}
-		if err := r.host.Patch(ctx, released, client.StrategicMergeFrom(&pod)); client.IgnoreNotFound(err) != nil {
+		err := client.IgnoreNotFound(r.host.Patch(ctx, released, client.StrategicMergeFrom(&pod)))
+		if err != nil {
 			return fmt.Errorf("release pod %q in Namespace %q: %w", pod.Name, namespace, err)
 		}
 	}

@@ -2,6 +2,7 @@ package virtualcluster_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -23,6 +24,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
@@ -88,10 +90,13 @@ func (e *environment) awaitPolicies(t *testing.T) {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "attempt", Labels: map[string]string{mapping.LabelKind: "x"}}}
 		e.eventually(t, policy+" is enforced", func() error {
 			err := actor.Create(t.Context(), namespace.DeepCopy(), client.DryRunAll)
-			if err != nil && strings.Contains(err.Error(), policy) {
+			if err == nil {
+				return errors.New("the request was allowed")
+			}
+			if strings.Contains(err.Error(), policy) {
 				return nil
 			}
-			return fmt.Errorf("got %v", err)
+			return fmt.Errorf("not refused by the policy: %w", err)
 		})
 	}
 	if err := e.admin.Delete(t.Context(), &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "for-a-moment"}}); err != nil {
@@ -251,16 +256,13 @@ func (e *environment) startControlPlane(t *testing.T, vc *clusterv1alpha1.Virtua
 
 func (e *environment) eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not so in 30 s: %v", what, err)
-		}
-		time.Sleep(20 * time.Millisecond)
+	var last error
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+		last = check()
+		return last == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("%s: not so in 30 s: %v: %v", what, err, last)
 	}
 }
 

@@ -176,5 +176,8 @@ func (e *environment) absent(t *testing.T, namespace string) error {
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
-	return fmt.Errorf("%s: %v", namespace, err)
+	if err != nil {
+		return fmt.Errorf("get Namespace %q: %w", namespace, err)
+	}
+	return fmt.Errorf("there is still a Namespace %q", namespace)
 }

@@ -36,7 +36,11 @@ func (r *Reconciler) awaitReady(ctx context.Context, vc *clusterv1alpha1.Virtual
 	vc.Status.Endpoint = r.options.FrontDoorAddress
 
 	hasDefault, err := hasDefaultServiceAccount(ctx, made.connection)
-	if err != nil || !hasDefault {
+	if err != nil {
+		// Not yet known comes to the same as not yet there: both are looked at again.
+		r.log.Debug("Could not look for the default ServiceAccount", "namespace", vc.Namespace, "name", vc.Name, "error", err.Error())
+	}
+	if !hasDefault {
 		message := "The API server answers; its default ServiceAccount does not exist yet"
 		setCondition(vc, clusterv1alpha1.ConditionReady, metav1.ConditionFalse, reasonBootstrapping, message)
 		return known.pollAfter(now), nil

@@ -30,7 +30,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 )
 
-// workers is how many virtual clusters are looked at at a time; each look is short and mostly waits.
+// workers is how many virtual clusters are checked at a time; each check is short and mostly waits.
 const workers = 8
 
 // backOff retries what has failed soon, and never later than somebody who has just repaired the reason would expect.
