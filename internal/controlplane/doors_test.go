@@ -229,7 +229,7 @@ func logs(t *testing.T, client kubernetes.Interface, doors *fakeDoors) {
 		if err != nil {
 			return err
 		}
-		defer stream.Close() //nolint:errcheck // only read from
+		defer stream.Close()
 		text, err := io.ReadAll(io.LimitReader(stream, 1<<10))
 		if err == nil && string(text) != "log of /containerLogs/web/shop-1/main" {
 			t.Fatalf("log is %q", text)

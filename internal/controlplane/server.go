@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	kerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/healthz"
@@ -62,7 +62,7 @@ func newServer(ctx context.Context, c config.ControlPlane, p parts) (*server, er
 		return nil, fmt.Errorf("complete the API server's options: %w", err)
 	}
 	if errs := completedOptions.Validate(); len(errs) > 0 {
-		return nil, fmt.Errorf("validate the API server's options: %w", utilerrors.NewAggregate(errs))
+		return nil, fmt.Errorf("validate the API server's options: %w", kerrors.NewAggregate(errs))
 	}
 	serverConfig, err := app.NewConfig(completedOptions)
 	if err != nil {
@@ -85,8 +85,10 @@ func newServer(ctx context.Context, c config.ControlPlane, p parts) (*server, er
 	if err != nil {
 		return nil, fmt.Errorf("create the API server: %w", err)
 	}
-	s := &server{chain: chain, openAPI: serverConfig.KubeAPIs.ControlPlane.Generic.OpenAPIV3Config, serving: make(chan struct{}),
-		informers: serverConfig.KubeAPIs.ControlPlane.VersionedInformers}
+	s := &server{
+		chain: chain, openAPI: serverConfig.KubeAPIs.ControlPlane.Generic.OpenAPIV3Config, serving: make(chan struct{}),
+		informers: serverConfig.KubeAPIs.ControlPlane.VersionedInformers,
+	}
 	if err := s.installOpenAPI(serverConfig.KubeAPIs.ControlPlane.Generic.OpenAPIConfig); err != nil {
 		return nil, err
 	}

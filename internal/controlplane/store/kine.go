@@ -11,14 +11,13 @@ import (
 
 	"github.com/k3s-io/kine/pkg/drivers"
 	"github.com/k3s-io/kine/pkg/drivers/generic"
+	// Only these two drivers are linked in.
+	_ "github.com/k3s-io/kine/pkg/drivers/memory"
+	_ "github.com/k3s-io/kine/pkg/drivers/sqlite"
 	"github.com/k3s-io/kine/pkg/server"
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
-
-	// Only these two drivers are linked in.
-	_ "github.com/k3s-io/kine/pkg/drivers/memory"
-	_ "github.com/k3s-io/kine/pkg/drivers/sqlite"
 )
 
 const (
