@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -15,6 +16,8 @@ func TestAnswers(t *testing.T) {
 	}
 	server := httptest.NewServer(newHandler(placeFrom(func(key string) string { return env[key] })))
 	defer server.Close()
+	client := server.Client()
+	client.Timeout = 10 * time.Second
 
 	cases := map[string]struct {
 		method, path, accept string
@@ -34,7 +37,7 @@ func TestAnswers(t *testing.T) {
 				t.Fatal(err)
 			}
 			request.Header.Set("Accept", c.accept)
-			response, err := http.DefaultClient.Do(request)
+			response, err := client.Do(request)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -67,7 +67,7 @@ func NewVersion(streams genericiooptions.IOStreams, target *hostcluster.Target) 
 			if !clientOnly {
 				versions.Server = installed(command.Context(), target)
 			}
-			return print(streams, versions, format)
+			return show(streams, versions, format)
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -102,7 +102,7 @@ func installed(ctx context.Context, target *hostcluster.Target) *Server {
 	return &Server{Error: "the agent has no container"}
 }
 
-func print(streams genericiooptions.IOStreams, versions Versions, format string) error {
+func show(streams genericiooptions.IOStreams, versions Versions, format string) error {
 	switch format {
 	case "json":
 		encoder := json.NewEncoder(streams.Out)

@@ -131,7 +131,8 @@ func TestTagsChangeWithTheContent(t *testing.T) {
 		}
 		return tag
 	}
-	if tag("one") == tag("two") || tag("one") != tag("one") {
+	one, again, two := tag("one"), tag("one"), tag("two")
+	if one == two || one != again {
 		t.Error("the tag does not stand for the content")
 	}
 	if _, _, err := retag(nil, "demo"); err == nil {

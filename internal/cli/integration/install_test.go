@@ -138,7 +138,8 @@ func makePodsReady(ctx context.Context, hostClient client.WithWatch) error {
 			}
 			pod.Status.Phase = corev1.PodRunning
 			pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-			if err := hostClient.Status().Update(ctx, pod); client.IgnoreNotFound(err) != nil {
+			err := hostClient.Status().Update(ctx, pod)
+			if client.IgnoreNotFound(err) != nil {
 				events.Stop()
 				return err
 			}

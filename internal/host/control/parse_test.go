@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+//nolint:dupword // the kernel writes the type of a file system and then its source, which may be the same word
 const mountinfo = `22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 23 22 0:21 / /sys/fs/cgroup rw - tmpfs tmpfs rw
 24 23 0:22 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu

@@ -70,6 +70,7 @@ func launch(layout Layout, options Options) (*launched, error) {
 		return nil, fmt.Errorf("make the log of the start: %w", err)
 	}
 	defer output.Close()
+	//nolint:noctx // the host outlives the command that starts it, and so that command's context
 	command := exec.Command(options.Matryd, options.Arguments()...)
 	command.Stdout, command.Stderr = output, output
 	command.Dir = "/"
@@ -134,8 +135,11 @@ func startFailure(layout Layout, exit error) error {
 	if len(text) > most {
 		text = "..." + text[len(text)-most:]
 	}
-	if text == "" {
-		return fmt.Errorf("the host ended early (%v); its log is %s", exit, layout.LogFile())
+	if text != "" {
+		return errors.New(strings.TrimPrefix(text, "Error: "))
 	}
-	return errors.New(strings.TrimPrefix(text, "Error: "))
+	if exit == nil {
+		return fmt.Errorf("the host ended early, without an error; its log is %s", layout.LogFile())
+	}
+	return fmt.Errorf("the host ended early: %w; its log is %s", exit, layout.LogFile())
 }

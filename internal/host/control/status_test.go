@@ -18,6 +18,7 @@ func newTestLayout(t *testing.T) Layout {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: the run folder is below " + runRoot)
 	}
+	//nolint:usetesting // the path of a data folder must be short; that of t.TempDir has the name of the test in it
 	folder, err := os.MkdirTemp("", "host")
 	if err != nil {
 		t.Fatal(err)

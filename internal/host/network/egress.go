@@ -82,7 +82,7 @@ func linkEgress(path, name string, outside, inside netip.Prefix) error {
 	if err != nil {
 		return fmt.Errorf("open the network namespace %s: %w", path, err)
 	}
-	defer namespace.Close()
+	defer func() { _ = namespace.Close() }() // Only referred to; the kernel keeps nothing to lose.
 	attributes := netlink.NewLinkAttrs()
 	attributes.Name = name
 	veth := &netlink.Veth{LinkAttrs: attributes, PeerName: egressInside, PeerNamespace: netlink.NsFd(namespace)}

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -67,7 +68,7 @@ func enter(path string) error {
 	if err != nil {
 		return fmt.Errorf("open the network namespace %s: %w", path, err)
 	}
-	defer handle.Close()
+	defer func() { _ = handle.Close() }() // Only referred to; the kernel keeps nothing to lose.
 	if err := netns.Set(handle); err != nil {
 		return fmt.Errorf("enter the network namespace %s: %w", path, err)
 	}
@@ -109,10 +110,10 @@ func StartInside(path string, command *exec.Cmd) (<-chan error, error) {
 }
 
 // Listen opens a TCP listener in the namespace that is pinned at path.
-func Listen(path, address string) (net.Listener, error) {
+func Listen(ctx context.Context, path, address string) (net.Listener, error) {
 	var listener net.Listener
 	err := Inside(path, func() (err error) {
-		listener, err = net.Listen("tcp4", address)
+		listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp4", address)
 		return err
 	})
 	return listener, err

@@ -117,7 +117,7 @@ func TestNamespaceIsMadeOnceAndKept(t *testing.T) {
 			t.Errorf("call %d: made a new one: %v", i, made)
 		}
 	}
-	listener, err := Listen(path, net.JoinHostPort(NodeAddress.String(), "0"))
+	listener, err := Listen(t.Context(), path, net.JoinHostPort(NodeAddress.String(), "0"))
 	if err != nil {
 		t.Fatalf("listen at the node's address: %v", err)
 	}

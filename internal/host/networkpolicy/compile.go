@@ -222,8 +222,8 @@ func podsIn(block *networkingv1.IPBlock, pods []Pod) []Pod {
 
 // set makes a set, named by its content, so that equal ones are one.
 func (c *compiler) set(kind string, elements [][]string) string {
-	slices.SortFunc(elements, func(a, b []string) int { return slices.Compare(a, b) })
-	elements = slices.CompactFunc(elements, func(a, b []string) bool { return slices.Equal(a, b) })
+	slices.SortFunc(elements, slices.Compare)
+	elements = slices.CompactFunc(elements, slices.Equal)
 	parts := []string{kind}
 	for _, element := range elements {
 		parts = append(parts, strings.Join(element, " "))

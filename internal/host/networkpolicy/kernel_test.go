@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,8 +18,6 @@ import (
 	"sigs.k8s.io/knftables"
 
 	"github.com/matryoshka-dev/matryoshka/internal/host/network"
-
-	"golang.org/x/sys/unix"
 )
 
 // inNamespace gives the test a network namespace of its own.
@@ -108,8 +107,11 @@ func TestControllerFollowsTheAPI(t *testing.T) {
 
 func waitForRules(t *testing.T, path string, wanted func(string) bool) {
 	t.Helper()
-	var rules string
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var rules string
 		err := network.Inside(path, func() error {
 			output, err := exec.Command("nft", "list", "ruleset").CombinedOutput()
 			rules = string(output)
@@ -121,8 +123,12 @@ func waitForRules(t *testing.T, path string, wanted func(string) bool) {
 		if wanted(rules) {
 			return
 		}
+		select {
+		case <-deadline:
+			t.Fatalf("the rules are\n%s", rules)
+		case <-tick.C:
+		}
 	}
-	t.Fatalf("the rules are\n%s", rules)
 }
 
 // insideNFT runs transactions in another network namespace than the process'.

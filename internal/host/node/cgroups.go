@@ -55,6 +55,7 @@ func enableControllers(path string) error {
 			enable = append(enable, "+"+controller)
 		}
 	}
+	//nolint:gosec // the folder comes from the kernel's own list of mounts
 	err = os.WriteFile(filepath.Join(path, "cgroup.subtree_control"), []byte(strings.Join(enable, " ")), 0)
 	if errors.Is(err, unix.EBUSY) {
 		return fmt.Errorf("enable controllers in cgroup %s: %w; processes are in it directly, as in a container: move them to a cgroup below it", path, err)
@@ -73,6 +74,7 @@ func inheritCPUSet(from, to string) error {
 		if err != nil {
 			return fmt.Errorf("read %s of %s: %w", name, from, err)
 		}
+		//nolint:gosec // the folder comes from the kernel's own list of mounts
 		if err := os.WriteFile(filepath.Join(to, name), content, 0); err != nil {
 			return fmt.Errorf("set %s of %s: %w", name, to, err)
 		}

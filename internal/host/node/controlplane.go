@@ -6,7 +6,7 @@ import (
 	"strconv"
 
 	"github.com/spf13/pflag"
-	"k8s.io/apimachinery/pkg/util/errors"
+	kerrors "k8s.io/apimachinery/pkg/util/errors"
 	cliflag "k8s.io/component-base/cli/flag"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	apiserveroptions "k8s.io/kubernetes/cmd/kube-apiserver/app/options"
@@ -68,7 +68,7 @@ func runAPIServer(ctx context.Context, layout control.Layout, files pki.Files) e
 		return fmt.Errorf("complete the options of kube-apiserver: %w", err)
 	}
 	if errs := completed.Validate(); len(errs) > 0 {
-		return fmt.Errorf("options of kube-apiserver: %w", errors.NewAggregate(errs))
+		return fmt.Errorf("options of kube-apiserver: %w", kerrors.NewAggregate(errs))
 	}
 	return apiserver.Run(ctx, completed)
 }

@@ -58,7 +58,7 @@ func startDatastore(layout control.Layout) (*datastore, error) {
 		cancel()
 		return nil, fmt.Errorf("open the datastore %s: %w; if it is damaged, restore the data folder from a backup or remove it with `matry down --purge`", path, err)
 	}
-	if err := answers(socket); err != nil {
+	if err := answers(ctx, socket); err != nil {
 		cancel()
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func checkPages(path string) error {
 	if err != nil {
 		return damaged(path, err)
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }() // Only read from.
 	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
 	defer cancel()
 	var result string
@@ -122,8 +122,8 @@ func damaged(path string, reason error) error {
 	return fmt.Errorf("the datastore %s is damaged: %w; restore the data folder from a backup or remove it with `matry down --purge`", path, reason)
 }
 
-func answers(socket string) error {
-	conn, err := net.DialTimeout("unix", socket, 5*time.Second)
+func answers(ctx context.Context, socket string) error {
+	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return fmt.Errorf("reach the datastore: %w", err)
 	}

@@ -2,6 +2,6 @@
 // and network policies, all in one process in the host's network namespace.
 //
 // The Kubernetes components are the upstream packages, each run once with the options that its own command would parse.
-// Its invariants: a component that ends ends the process (the supervisor starts it again), and what this process serves to
+// Its invariants: the process ends with any component (the supervisor starts it again), and what this process serves to
 // the machine comes through listeners that the supervisor opened on 127.0.0.1.
 package node

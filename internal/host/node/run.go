@@ -197,7 +197,7 @@ func waitForAPI(ctx context.Context, client kubernetes.Interface) error {
 
 func waitForRuntime(ctx context.Context, layout control.Layout) error {
 	return poll(ctx, func(ctx context.Context) bool {
-		conn, err := net.DialTimeout("unix", layout.ContainerdSocket(), time.Second)
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", layout.ContainerdSocket())
 		return err == nil && conn.Close() == nil
 	})
 }
@@ -238,7 +238,7 @@ func watchDNS(ctx context.Context, client kubernetes.Interface, report *phases) 
 	if err != nil {
 		return err
 	}
-	return errors.Join(done(), untilEnd(ctx))
+	return reportAndStay(ctx, done)
 }
 
 // watchNode waits until the node is there, is Ready and takes pods.
@@ -263,7 +263,7 @@ func watchNode(ctx context.Context, client kubernetes.Interface, report *phases)
 	if err != nil {
 		return err
 	}
-	return errors.Join(ready(), untilEnd(ctx))
+	return reportAndStay(ctx, ready)
 }
 
 // isReportedSince says whether the kubelet of this start has written the node's status: after a restart the node of the
@@ -292,7 +292,11 @@ func takesPods(node *corev1.Node) bool {
 	return false
 }
 
-func untilEnd(ctx context.Context) error {
+// reportAndStay reports the end of a phase and returns when ctx ends: a component that returns earlier ends all.
+func reportAndStay(ctx context.Context, report func() error) error {
+	if err := report(); err != nil {
+		return err
+	}
 	<-ctx.Done()
 	return nil
 }

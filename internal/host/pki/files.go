@@ -19,19 +19,45 @@ import (
 // Files says where the keys and certificates are.
 type Files struct{ folder string }
 
-// Paths of the files, for the flags of the Kubernetes components.
-func (f Files) CA() string                   { return f.path("ca.crt") }
-func (f Files) CAKey() string                { return f.path("ca.key") }
-func (f Files) FrontProxyCA() string         { return f.path("front-proxy-ca.crt") }
-func (f Files) FrontProxyCert() string       { return f.path("front-proxy-client.crt") }
-func (f Files) FrontProxyKey() string        { return f.path("front-proxy-client.key") }
-func (f Files) APIServerCert() string        { return f.path("apiserver.crt") }
-func (f Files) APIServerKey() string         { return f.path("apiserver.key") }
-func (f Files) KubeletClientCert() string    { return f.path("apiserver-kubelet-client.crt") }
-func (f Files) KubeletClientKey() string     { return f.path("apiserver-kubelet-client.key") }
-func (f Files) KubeletCert() string          { return f.path("kubelet.crt") }
-func (f Files) KubeletKey() string           { return f.path("kubelet.key") }
-func (f Files) ServiceAccountKey() string    { return f.path("service-account.key") }
+// The methods return paths, for the flags of the Kubernetes components.
+
+// CA is the certificate of the authority of the API server, the kubelet and their clients.
+func (f Files) CA() string { return f.path("ca.crt") }
+
+// CAKey is the key of the authority; the controller manager signs with it.
+func (f Files) CAKey() string { return f.path("ca.key") }
+
+// FrontProxyCA is the certificate of the authority of those who may call aggregated API servers in others' names.
+func (f Files) FrontProxyCA() string { return f.path("front-proxy-ca.crt") }
+
+// FrontProxyCert is what the API server shows to aggregated API servers.
+func (f Files) FrontProxyCert() string { return f.path("front-proxy-client.crt") }
+
+// FrontProxyKey is the key of FrontProxyCert.
+func (f Files) FrontProxyKey() string { return f.path("front-proxy-client.key") }
+
+// APIServerCert is what the API server shows to its clients.
+func (f Files) APIServerCert() string { return f.path("apiserver.crt") }
+
+// APIServerKey is the key of APIServerCert.
+func (f Files) APIServerKey() string { return f.path("apiserver.key") }
+
+// KubeletClientCert is what the API server shows to the kubelet.
+func (f Files) KubeletClientCert() string { return f.path("apiserver-kubelet-client.crt") }
+
+// KubeletClientKey is the key of KubeletClientCert.
+func (f Files) KubeletClientKey() string { return f.path("apiserver-kubelet-client.key") }
+
+// KubeletCert is what the kubelet shows to its clients.
+func (f Files) KubeletCert() string { return f.path("kubelet.crt") }
+
+// KubeletKey is the key of KubeletCert.
+func (f Files) KubeletKey() string { return f.path("kubelet.key") }
+
+// ServiceAccountKey signs and verifies the tokens of service accounts.
+func (f Files) ServiceAccountKey() string { return f.path("service-account.key") }
+
+// Kubeconfig is that of one of the names below.
 func (f Files) Kubeconfig(who string) string { return f.path(who + ".kubeconfig") }
 
 func (f Files) path(name string) string { return filepath.Join(f.folder, name) }

@@ -82,12 +82,16 @@ func TestVolumeIsMadeAndRemoved(t *testing.T) {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if is() {
-			return
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited in vain: %s", what)
+		case <-tick.C:
 		}
 	}
-	t.Fatalf("waited in vain: %s", what)
 }
 
 func TestOnlyOwnVolumesAreReclaimed(t *testing.T) {

@@ -113,6 +113,7 @@ func snapshotter(folder string) string {
 }
 
 func (c *containerd) start() (*runningProcess, error) {
+	//nolint:noctx // keepRunning ends it, with SIGTERM first; a context would kill it
 	command := exec.Command(filepath.Join(c.options.ProgramsDir, "containerd"), "--config", c.config, "--log-level", "warn")
 	command.Env = c.environment(os.Environ())
 	return startInside(c.layout, command, c.log)
@@ -140,7 +141,7 @@ func (c *containerd) environment(inherited []string) []string {
 // waitForSocket returns when containerd answers, or with an error when ctx ends.
 func (c *containerd) waitForSocket(ctx context.Context) error {
 	for {
-		conn, err := net.DialTimeout("unix", c.layout.ContainerdSocket(), time.Second)
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", c.layout.ContainerdSocket())
 		if err == nil {
 			return conn.Close()
 		}

@@ -54,6 +54,7 @@ func (p *innerProcess) start() (*runningProcess, error) {
 		args = append(args, "--dns-upstream", p.upstream)
 	}
 	// Not by its path: the program may have been replaced by a newer one.
+	//nolint:noctx // keepRunning ends it, with SIGTERM first; a context would kill it
 	command := exec.Command("/proc/self/exe", args...)
 	command.Args[0] = "matryd"
 	command.ExtraFiles = []*os.File{p.listeners.api, p.listeners.frontDoor, write}

@@ -41,12 +41,12 @@ func keepRunning(ctx context.Context, name string, start func() (*runningProcess
 		}
 		select {
 		case <-ctx.Done():
-			endProcess(running)
+			logger.Info("A process of the host was stopped", "process", name, "exit", endProcess(running))
 			return nil
 		case err = <-running.ended:
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end of ctx is what the caller wants, not an error
 		}
 		if err == nil {
 			err = fmt.Errorf("%s ended by itself", name)
@@ -69,16 +69,17 @@ func keepRunning(ctx context.Context, name string, start func() (*runningProcess
 	}
 }
 
-// endProcess asks a process to end and kills it when it does not. Errors of the signals mean that it has ended.
-func endProcess(running *runningProcess) {
+// endProcess asks a process to end and kills it when it does not; it returns how the process ended. Errors of the
+// signals mean that it has ended.
+func endProcess(running *runningProcess) error {
 	_ = running.process.Signal(syscall.SIGTERM)
 	select {
-	case <-running.ended:
-		return
+	case err := <-running.ended:
+		return err
 	case <-time.After(termGrace):
 	}
 	_ = running.process.Kill()
-	<-running.ended
+	return <-running.ended
 }
 
 // startInside starts a program in the host's network namespace. It dies with the supervisor.

@@ -31,18 +31,19 @@ type pulls struct {
 	running  sync.WaitGroup
 }
 
-func startPulls(layout control.Layout, allowed []string, logger *slog.Logger) (*pulls, error) {
+func startPulls(ctx context.Context, layout control.Layout, allowed []string, logger *slog.Logger) (*pulls, error) {
 	list, err := parseAllowList(allowed)
 	if err != nil {
 		return nil, err
 	}
-	listener, err := network.Listen(layout.NetworkNamespace(), "127.0.0.1:0")
+	listener, err := network.Listen(ctx, layout.NetworkNamespace(), "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for image pulls: %w", err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	// stop ends it, and not ctx: containerd may pull until it has ended.
+	serveCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p := &pulls{listener: listener, allowed: list, logger: logger, cancel: cancel}
-	p.running.Go(func() { p.serve(ctx) })
+	p.running.Go(func() { p.serve(serveCtx) })
 	return p, nil
 }
 

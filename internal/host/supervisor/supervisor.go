@@ -38,7 +38,7 @@ func Run(ctx context.Context, options control.Options) error {
 		return err
 	}
 	defer lock.Close()
-	listeners, err := listen(options)
+	listeners, err := listen(ctx, options)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,10 @@ func begin(ctx context.Context, layout control.Layout, options control.Options) 
 		return nil, err
 	}
 	status := newStatusWriter(layout, options, started)
-	return status, status.write()
+	if err := status.write(); err != nil {
+		return nil, err
+	}
+	return status, nil
 }
 
 // supervise starts everything and stays until ctx ends or something cannot be kept running.
@@ -80,7 +83,7 @@ func supervise(ctx context.Context, layout control.Layout, options control.Optio
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // Every line was written at once.
 	logger := slog.New(slog.NewTextHandler(log, nil)).With("component", "supervisor")
 
 	raiseLimits(logger)
@@ -95,7 +98,7 @@ func supervise(ctx context.Context, layout control.Layout, options control.Optio
 	if err := done(); err != nil {
 		return err
 	}
-	pulls, err := startPulls(layout, options.PullFrom, logger)
+	pulls, err := startPulls(ctx, layout, options.PullFrom, logger)
 	if err != nil {
 		return err
 	}
@@ -105,7 +108,7 @@ func supervise(ctx context.Context, layout control.Layout, options control.Optio
 	if err != nil {
 		return err
 	}
-	defer containerd.log.Close()
+	defer func() { _ = containerd.log.Close() }() // Every line was written at once.
 	inner := &innerProcess{layout: layout, options: options, listeners: listeners, upstream: upstream, status: status, log: log}
 
 	runtimeCtx, stopRuntime := context.WithCancel(context.WithoutCancel(ctx))
@@ -135,10 +138,10 @@ func supervise(ctx context.Context, layout control.Layout, options control.Optio
 	select {
 	case result = <-runtimeEnded:
 		stopInner()
-		<-innerEnded
+		result = errors.Join(result, <-innerEnded)
 	case result = <-innerEnded:
 		stopRuntime()
-		<-runtimeEnded
+		result = errors.Join(result, <-runtimeEnded)
 	}
 	stopRuntime()
 	return errors.Join(result, <-answering)
@@ -147,12 +150,12 @@ func supervise(ctx context.Context, layout control.Layout, options control.Optio
 // listeners on 127.0.0.1 of the machine, as files that a process can be handed.
 type listeners struct{ api, frontDoor *os.File }
 
-func listen(options control.Options) (*listeners, error) {
-	api, err := listenAt("--api-port", options.APIPort)
+func listen(ctx context.Context, options control.Options) (*listeners, error) {
+	api, err := listenAt(ctx, "--api-port", options.APIPort)
 	if err != nil {
 		return nil, err
 	}
-	frontDoor, err := listenAt("--front-door-port", options.FrontDoorPort)
+	frontDoor, err := listenAt(ctx, "--front-door-port", options.FrontDoorPort)
 	if err != nil {
 		api.Close()
 		return nil, err
@@ -160,8 +163,8 @@ func listen(options control.Options) (*listeners, error) {
 	return &listeners{api: api, frontDoor: frontDoor}, nil
 }
 
-func listenAt(flag string, port int) (*os.File, error) {
-	listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+func listenAt(ctx context.Context, flag string, port int) (*os.File, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if errors.Is(err, unix.EADDRINUSE) {
 		return nil, fmt.Errorf("%s: port %d of 127.0.0.1 is in use by another program; stop it, or choose another port with %s", flag, port, flag)
 	}

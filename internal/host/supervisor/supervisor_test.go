@@ -112,6 +112,7 @@ func TestPullsGoOutOnlyWhereTheyMay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer response.Body.Close()
 			if response.StatusCode != c.want {
 				t.Fatalf("answer %s, want %d", response.Status, c.want)
 			}
@@ -200,7 +201,7 @@ func TestPortInUseIsNamed(t *testing.T) {
 	}
 	defer taken.Close()
 	port := taken.Addr().(*net.TCPAddr).Port
-	_, err = listen(control.Options{APIPort: port, FrontDoorPort: port})
+	_, err = listen(t.Context(), control.Options{APIPort: port, FrontDoorPort: port})
 	if err == nil || !strings.Contains(err.Error(), "--api-port") || !strings.Contains(err.Error(), fmt.Sprint(port)) {
 		t.Errorf("error %v", err)
 	}
