@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-var consoleBlock = regexp.MustCompile("(?ms)^```console\n(.*?)^```")
+var consoleBlock = regexp.MustCompile("(?ms)^```console\n(.*?)\n```")
 
 // The commands of the user's documentation run as they stand there, one after the other, on a virtual cluster of their own.
 func TestUserDocumentationRuns(t *testing.T) {
