@@ -19,8 +19,6 @@ const (
 	// gcPercent trades a little CPU for memory: an idle control plane's heap hardly grows, so collecting at half the
 	// usual growth costs next to nothing. GOGC overrides it.
 	gcPercent = 50
-	// startGCPercent collects rarely while the heap is built up; it would be a fifth of the work of a start.
-	startGCPercent = 300
 )
 
 // NewCommand returns "matryd controlplane".
@@ -67,9 +65,10 @@ func Run(ctx context.Context, c *config.ControlPlane) error {
 	if err := quietKubernetes(os.Stderr); err != nil {
 		return err
 	}
-	idleGCPercent := debug.SetGCPercent(startGCPercent)
 	if os.Getenv("GOGC") == "" {
-		idleGCPercent = gcPercent
+		// From the beginning: a start that collects rarely leaves its long-lived objects scattered over more pages, which
+		// costs 16 MiB for good.
+		debug.SetGCPercent(gcPercent)
 	}
 	began := time.Now()
 	cp, err := New(*c)
@@ -82,12 +81,12 @@ func Run(ctx context.Context, c *config.ControlPlane) error {
 		return err
 	}
 	slog.Info("Control plane is serving", "vcluster", c.Name, "port", c.Port, "after", time.Since(began).String())
-	err = cp.wait(ctx, began, idleGCPercent)
+	err = cp.wait(ctx, began)
 	slog.Info("Control plane is stopping", "vcluster", c.Name)
 	return errors.Join(err, cp.Stop(context.WithoutCancel(ctx)))
 }
 
-func (c *ControlPlane) wait(ctx context.Context, began time.Time, idleGCPercent int) error {
+func (c *ControlPlane) wait(ctx context.Context, began time.Time) error {
 	ready := c.Ready()
 	for {
 		select {
@@ -98,7 +97,6 @@ func (c *ControlPlane) wait(ctx context.Context, began time.Time, idleGCPercent 
 		case <-ready:
 			c.log.Info("Control plane is ready", "after", time.Since(began).String())
 			ready = nil
-			debug.SetGCPercent(idleGCPercent)
 			// Hand the garbage of the start back to the machine at once.
 			debug.FreeOSMemory()
 		}

@@ -2,6 +2,7 @@ package controlplane_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 
@@ -188,6 +189,13 @@ func deniedLater(t *testing.T, client kubernetes.Interface, doors *fakeDoors) {
 			return errors.New("the policy is not in force yet")
 		}
 		return nil
+	})
+	eventually(t, "the type check of the policy", func() error {
+		checked, err := policies.Get(t.Context(), "deny", metav1.GetOptions{})
+		if err == nil && (checked.Status.TypeChecking == nil || len(checked.Status.TypeChecking.ExpressionWarnings) > 0) {
+			return fmt.Errorf("status is %+v", checked.Status)
+		}
+		return err
 	})
 	if err := bindings.Delete(t.Context(), "deny", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)

@@ -85,11 +85,15 @@ func build(ctx context.Context, c Config) (*set, error) {
 	if err != nil {
 		return nil, err
 	}
+	policies, err := newPolicyStatus(controllerContext)
+	if err != nil {
+		return nil, err
+	}
 	others, err := app.BuildControllers(ctx, controllerContext, selected(), nil, noHealth{})
 	if err != nil {
 		return nil, fmt.Errorf("build the controllers: %w", err)
 	}
-	return &set{context: controllerContext, controllers: append([]app.Controller{tokens}, others...)}, nil
+	return &set{context: controllerContext, controllers: append([]app.Controller{tokens, policies}, others...)}, nil
 }
 
 // noHealth drops upstream's per-controller checks: all of them always pass, and what readiness means for us is that

@@ -9,7 +9,7 @@ import (
 
 // hostOwned are the controllers whose work is the host's: in the tenant, nodes are mirrors and volumes are bound by
 // the sync. Running them would taint mirrored nodes, hand out pod ranges or attach volumes a second time.
-// Upstream itself skips the cloud providers' controllers. ("ttl" writes an annotation on every node; it is not ttl-after-finished.)
+// ("ttl" writes an annotation on every node; it is not ttl-after-finished.)
 var hostOwned = []string{
 	names.NodeLifecycleController,
 	names.NodeIpamController,
@@ -19,12 +19,16 @@ var hostOwned = []string{
 	names.PersistentVolumeExpanderController,
 }
 
-// selected returns upstream's descriptors without those of the host. The token controller is built apart, because its
-// descriptor carries a client that only upstream's own main function can set.
+// builtHere are the controllers that this package builds itself; see newPolicyStatus. (The token controller's descriptor
+// carries a client that only upstream's own main function can set, and marks itself as special for that.)
+var builtHere = []string{names.ValidatingAdmissionPolicyStatusController}
+
+// selected returns upstream's descriptors without those of the host and those that are built here.
 func selected() map[string]*app.ControllerDescriptor {
 	descriptors := app.NewControllerDescriptors()
 	for name, descriptor := range descriptors {
-		if descriptor.RequiresSpecialHandling() || descriptor.IsDisabledByDefault() || slices.Contains(hostOwned, name) {
+		if descriptor.RequiresSpecialHandling() || descriptor.IsDisabledByDefault() ||
+			descriptor.IsCloudProviderController() || slices.Contains(hostOwned, name) || slices.Contains(builtHere, name) {
 			delete(descriptors, name)
 		}
 	}
