@@ -64,7 +64,7 @@ func step(ctx context.Context, hostClient client.Client, vc *clusterv1alpha1.Vir
 	case controllerutil.AddFinalizer(vc, finalizer):
 		return hostClient.Update(ctx, vc)
 	case vc.Status.ID == "":
-		vc.Status.ID, vc.Status.KubernetesVersion = "x7k2p9q4", clusterv1alpha1.KubernetesVersion
+		vc.Status.ID, vc.Status.KubernetesVersion = "x7k2p3q4", clusterv1alpha1.KubernetesVersion
 		setReady(vc, metav1.ConditionFalse, "Starting", "the control plane starts")
 		return hostClient.Status().Update(ctx, vc)
 	case !meta.IsStatusConditionTrue(vc.Status.Conditions, clusterv1alpha1.ConditionReady):

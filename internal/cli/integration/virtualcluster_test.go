@@ -46,7 +46,7 @@ func testLife(t *testing.T, h *host) {
 		t.Errorf("names %q", got)
 	}
 	table := strings.Fields(strings.SplitN(h.must(t, "get", "vc", "-A", "-o", "wide").stdout, "\n", 3)[1])
-	want := []string{"demo", "hello", "True", "Ready", "v1.36.3", "", "x7k2p9q4", "sqlite", "https://127.0.0.1:8443"}
+	want := []string{"demo", "hello", "True", "Ready", "v1.36.3", "", "x7k2p3q4", "sqlite", "https://127.0.0.1:8443"}
 	for i, cell := range want {
 		if cell != "" && (i >= len(table) || table[i] != cell) {
 			t.Errorf("columns %q, want %q", table, want)
@@ -62,7 +62,7 @@ func testLife(t *testing.T, h *host) {
 	}
 	recordEvent(t, h, &printed)
 	described := h.must(t, "describe", "vc", "hello", "-n", "demo").stdout
-	for _, part := range []string{"sqlite, 1Gi", "x7k2p9q4", "Secret hello-kubeconfig", "ControlPlaneStarted", "vcp-x7k2p9q4"} {
+	for _, part := range []string{"sqlite, 1Gi", "x7k2p3q4", "Secret hello-kubeconfig", "ControlPlaneStarted", "vcp-x7k2p3q4"} {
 		if !strings.Contains(described, part) {
 			t.Errorf("the description does not show %q:\n%s", part, described)
 		}

@@ -17,7 +17,7 @@ var hello = client.ObjectKey{Namespace: "demo", Name: "hello"}
 // ofAgent is a kubeconfig as the agent writes it, with an entry that is not in use.
 func ofAgent() *clientcmdapi.Config {
 	return &clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{"c": {Server: "https://127.0.0.1:8443", TLSServerName: "x7k2p9q4.vc.matryoshka.internal"}, "other": {}},
+		Clusters:       map[string]*clientcmdapi.Cluster{"c": {Server: "https://127.0.0.1:8443", TLSServerName: "x7k2p3q4.vc.matryoshka.internal"}, "other": {}},
 		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"u": {ClientCertificateData: []byte("cert")}},
 		Contexts:       map[string]*clientcmdapi.Context{"x": {Cluster: "c", AuthInfo: "u"}, "broken": {Cluster: "none", AuthInfo: "u"}},
 		CurrentContext: "x",
@@ -39,7 +39,7 @@ func TestSingleKeepsOneContextUnderOneName(t *testing.T) {
 	if config.CurrentContext != name || len(config.Contexts) != 1 || len(config.Clusters) != 1 || len(config.AuthInfos) != 1 {
 		t.Fatalf("config %+v, want one context, cluster and user", config)
 	}
-	if got := config.Clusters[name].TLSServerName; got != "x7k2p9q4.vc.matryoshka.internal" {
+	if got := config.Clusters[name].TLSServerName; got != "x7k2p3q4.vc.matryoshka.internal" {
 		t.Errorf("TLS server name %q: the front door routes by it", got)
 	}
 	if context := config.Contexts[name]; context.Cluster != name || context.AuthInfo != name {

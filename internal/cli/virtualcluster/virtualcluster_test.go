@@ -65,7 +65,7 @@ func ready(status metav1.ConditionStatus, reason string, observed int64) metav1.
 
 func TestTable(t *testing.T) {
 	full := vc("hello", 2, ready("True", "Ready", 2))
-	full.Status.ID, full.Status.KubernetesVersion, full.Status.Endpoint = "x7k2p9q4", "v1.36.3", "https://127.0.0.1:8443"
+	full.Status.ID, full.Status.KubernetesVersion, full.Status.Endpoint = "x7k2p3q4", "v1.36.3", "https://127.0.0.1:8443"
 	deleted := vc("old", 1, ready("True", "Ready", 1))
 	deleted.DeletionTimestamp = &metav1.Time{Time: time.Now()}
 	items := []clusterv1alpha1.VirtualCluster{full, vc("new", 1), vc("changed", 3, ready("True", "Ready", 2)), vc("broken", 1, ready("False", "NoVolume", 1)), deleted}
@@ -85,7 +85,7 @@ old       False     Deleting   <none>    90s
 `},
 		"wide, all namespaces": {options: printers.PrintOptions{Wide: true}, withNamespace: true, want: `
 NAMESPACE   NAME      READY     REASON     VERSION   AGE   ID         STORE    ENDPOINT
-demo        hello     True      Ready      v1.36.3   90s   x7k2p9q4   sqlite   https://127.0.0.1:8443
+demo        hello     True      Ready      v1.36.3   90s   x7k2p3q4   sqlite   https://127.0.0.1:8443
 demo        new       Unknown   Pending    <none>    90s   <none>     sqlite   <none>
 demo        changed   Unknown   Updating   <none>    90s   <none>     sqlite   <none>
 demo        broken    False     NoVolume   <none>    90s   <none>     sqlite   <none>

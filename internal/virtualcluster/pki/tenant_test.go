@@ -16,7 +16,7 @@ import (
 
 var (
 	start = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	names = pki.Names{UID: "4f6c2c7e-0001", ID: "x7k2p9q4", ServiceAddresses: []string{"10.96.0.17"}}
+	names = pki.Names{UID: "4f6c2c7e-0001", ID: "x7k2p3q4", ServiceAddresses: []string{"10.96.0.17"}}
 )
 
 func newDoor(t *testing.T) *pki.Authority {
@@ -79,7 +79,7 @@ func TestServingCertificateNames(t *testing.T) {
 	serving := parse(t, files[config.ServingCert])
 	for _, name := range []string{
 		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
-		"x7k2p9q4.vc.matryoshka.internal", "localhost", "10.96.0.17", "127.0.0.1",
+		"x7k2p3q4.vc.matryoshka.internal", "localhost", "10.96.0.17", "127.0.0.1",
 	} {
 		options := x509.VerifyOptions{DNSName: name, Roots: tenant.Serving.Pool(), CurrentTime: start}
 		if _, err := serving.Verify(options); err != nil {

@@ -15,12 +15,12 @@ import (
 func hostEvent() *corev1.Event {
 	first := metav1.NewTime(time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC))
 	return &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "vc-x7k2p9q4-web", Name: "db-0.17abc", UID: "u", Labels: map[string]string{"l": "v"}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "vc-x7k2p3q4-web", Name: "db-0.17abc", UID: "u", Labels: map[string]string{"l": "v"}},
 		InvolvedObject: corev1.ObjectReference{
-			Kind: "Pod", APIVersion: "v1", Namespace: "vc-x7k2p9q4-web", Name: "db-0", UID: "host-pod", ResourceVersion: "77", FieldPath: "spec.containers{db}",
+			Kind: "Pod", APIVersion: "v1", Namespace: "vc-x7k2p3q4-web", Name: "db-0", UID: "host-pod", ResourceVersion: "77", FieldPath: "spec.containers{db}",
 		},
 		Related: &corev1.ObjectReference{Kind: "Node", Name: "node-9"},
-		Reason:  "BackOff", Message: "Back-off restarting in vc-x7k2p9q4-web", Type: corev1.EventTypeWarning, Count: 3, FirstTimestamp: first, LastTimestamp: first,
+		Reason:  "BackOff", Message: "Back-off restarting in vc-x7k2p3q4-web", Type: corev1.EventTypeWarning, Count: 3, FirstTimestamp: first, LastTimestamp: first,
 		Source: corev1.EventSource{Component: "kubelet", Host: "node-1"}, ReportingController: "kubelet", ReportingInstance: "node-1",
 	}
 }

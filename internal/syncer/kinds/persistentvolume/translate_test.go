@@ -27,7 +27,7 @@ func hostVolume() *corev1.PersistentVolume {
 				Driver: "disk.example.com", VolumeHandle: "vol-0815", VolumeAttributes: map[string]string{"server": "10.0.0.1"},
 				NodeStageSecretRef: &corev1.SecretReference{Name: "root", Namespace: "kube-system"},
 			}},
-			ClaimRef:                      &corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: "vc-x7k2p9q4-web", Name: "data", UID: "host-claim"},
+			ClaimRef:                      &corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: "vc-x7k2p3q4-web", Name: "data", UID: "host-claim"},
 			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
 			StorageClassName:              "fast",
 			MountOptions:                  []string{"password=x"},
