@@ -58,6 +58,7 @@ down: ## stop the embedded host; its data stays (PURGE=1 removes it)
 
 .PHONY: test
 test: ## run all tests: unit, integration, end to end
+	@hack/requirements.sh go root packages
 	@hack/timed.sh unit $(MAKE) test-unit
 	@hack/timed.sh integration $(MAKE) test-integration
 	@hack/timed.sh e2e $(MAKE) test-e2e
