@@ -80,7 +80,7 @@ func newDialer(t *testing.T, d *kubeletDoor) (*kubeletdialer.Dialer, *testenv.Au
 }
 
 func (d *kubeletDoor) serve(connection net.Conn) {
-	defer connection.Close() //nolint:errcheck // the end of a test connection
+	defer connection.Close()
 	request, err := http.ReadRequest(bufio.NewReader(connection))
 	if err != nil {
 		return
@@ -112,7 +112,7 @@ func TestDial(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer connection.Close() //nolint:errcheck // nothing was said
+				defer connection.Close()
 				if d.clients[0] != "door-client worker-1:10250" {
 					t.Errorf("the door heard %q", d.clients)
 				}
