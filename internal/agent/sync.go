@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/namespace"
@@ -26,13 +27,13 @@ import (
 )
 
 // kinds are those that the sync keeps in step.
-func (a *agent) kinds(ensurer *namespaces.Ensurer) []engine.Kind {
+func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source) []engine.Kind {
 	pods := pod.NewKinds(pod.Options{
 		DNSService:    types.NamespacedName{Namespace: a.config.Namespace, Name: a.config.DNSService},
 		ClusterDomain: a.config.ClusterDomain,
 	})
 	return append(pods,
-		endpointslice.New(),
+		endpointslice.New(ranges),
 		event.New(),
 		namespace.New(ensurer),
 		node.New(),
@@ -46,7 +47,8 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer) []engine.Kind {
 // addSync adds the lifecycle controller and the sync engine, which the lifecycle asks whether a tenant is served.
 func (a *agent) addSync() error {
 	a.namespaces = namespaces.New(client.WithFieldOwner(a.host, engine.FieldManager), namespaces.Options{SystemNamespace: a.config.Namespace})
-	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces), engine.Options{
+	ranges := hostranges.NewSource(a.host, time.Now)
+	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces, ranges), engine.Options{
 		Namespaces: a.namespaces,
 		Logger:     a.log.With("part", "sync"),
 		Registerer: metrics.Registry,
@@ -54,6 +56,7 @@ func (a *agent) addSync() error {
 	if err != nil {
 		return fmt.Errorf("make the sync engine: %w", err)
 	}
+	ranges.Follow(sync.HostCache())
 	// On the leader only: that is what a plain runnable is for the manager.
 	if err := a.manager.Add(manager.RunnableFunc(sync.Run)); err != nil {
 		return fmt.Errorf("add the sync engine: %w", err)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolume"
@@ -83,12 +84,14 @@ func (w *world) run(t *testing.T) (stop func()) {
 	if testing.Verbose() {
 		level = slog.LevelDebug
 	}
+	ranges := hostranges.NewSource(w.host, time.Now)
 	served, err := engine.New(w.hostConfig, registry, []engine.Kind{
-		service.New(time.Now), endpointslice.New(), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(), event.New(),
+		service.New(time.Now), endpointslice.New(ranges), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(), event.New(),
 	}, engine.Options{Namespaces: w.ensurer, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))})
 	if err != nil {
 		t.Fatal(err)
 	}
+	ranges.Follow(served.HostCache())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- served.Run(ctx) }()
