@@ -174,9 +174,10 @@ func (r *tenantRun) connect(config *rest.Config) error {
 	config.Timeout = callTimeout
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return &breaker{
-			next:  next,
-			block: func(pause time.Duration) { r.engine.queue.block(r.uid, pause) },
-			clear: func() { r.engine.queue.recover(r.uid) },
+			next:   next,
+			block:  func(pause time.Duration) bool { return r.engine.queue.block(r.uid, pause) },
+			slower: func(began time.Time) { r.engine.queue.slower(r.uid, began) },
+			faster: func() bool { return r.engine.queue.faster(r.uid) },
 		}
 	})
 	direct, err := client.New(config, client.Options{Scheme: Scheme, Mapper: NewMapper()})
