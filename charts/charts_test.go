@@ -14,6 +14,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
+
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/fence"
 )
 
 // render returns what the chart makes of values, one document each.
@@ -105,6 +107,18 @@ func TestDeploymentsAreUnprivileged(t *testing.T) {
 		if !*pod.SecurityContext.RunAsNonRoot || !*security.ReadOnlyRootFilesystem || *security.AllowPrivilegeEscalation || len(security.Capabilities.Add) != 0 {
 			t.Errorf("%s is not locked up: %+v %+v", name, pod.SecurityContext, security)
 		}
+	}
+}
+
+func TestDNSIsWhatTheFenceLetsThrough(t *testing.T) {
+	documents, err := render(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deployment appsv1.Deployment
+	find(t, documents, "Deployment", "matryoshka-dns", &deployment)
+	if got := deployment.Spec.Template.Labels[fence.LabelDNS]; got != fence.LabelDNSValue {
+		t.Errorf("the label %s of the DNS is %q; the pods of virtual clusters may talk to %q only", fence.LabelDNS, got, fence.LabelDNSValue)
 	}
 }
 

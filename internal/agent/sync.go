@@ -15,6 +15,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/namespace"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/networkpolicy"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/node"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolume"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolumeclaim"
@@ -31,11 +32,13 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source) []
 	pods := pod.NewKinds(pod.Options{
 		DNSService:    types.NamespacedName{Namespace: a.config.Namespace, Name: a.config.DNSService},
 		ClusterDomain: a.config.ClusterDomain,
+		Labels:        networkpolicy.PodLabels,
 	})
 	return append(pods,
 		endpointslice.New(ranges),
 		event.New(),
-		namespace.New(ensurer),
+		namespace.New(ensurer, ranges),
+		networkpolicy.New(networkpolicy.Options{SystemNamespace: a.config.Namespace, Ranges: ranges}),
 		node.New(),
 		persistentvolume.New(),
 		persistentvolumeclaim.New(),
@@ -46,8 +49,10 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source) []
 
 // addSync adds the lifecycle controller and the sync engine, which the lifecycle asks whether a tenant is served.
 func (a *agent) addSync() error {
-	a.namespaces = namespaces.New(client.WithFieldOwner(a.host, engine.FieldManager), namespaces.Options{SystemNamespace: a.config.Namespace})
 	ranges := hostranges.NewSource(a.host, time.Now)
+	a.namespaces = namespaces.New(client.WithFieldOwner(a.host, engine.FieldManager), namespaces.Options{
+		SystemNamespace: a.config.Namespace, Ranges: ranges,
+	})
 	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces, ranges), engine.Options{
 		Namespaces: a.namespaces,
 		Logger:     a.log.With("part", "sync"),

@@ -35,6 +35,9 @@ func TestPods(t *testing.T) {
 		"changes":              testChanges,
 		"ready before binding": testReadyBeforeBinding,
 		"nodes":                testNodes,
+		"policies":             testPolicies,
+		"policy attacks":       testPolicyAttacks,
+		"policy ranges":        testPolicyRanges,
 		"quiet":                testQuiet,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, w) })

@@ -26,6 +26,9 @@ type Options struct {
 	DNSService types.NamespacedName
 	// ClusterDomain of the tenants. "" means cluster.local.
 	ClusterDomain string
+	// Labels are labels that a host pod has beside those of ownership and of the tenant; their keys must always be the same. Nil
+	// means none.
+	Labels func(ctx context.Context, scope *engine.Scope, virtualPod *corev1.Pod) (map[string]string, error)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -38,6 +41,9 @@ func NewKinds(options Options) []engine.Kind {
 	if options.ClusterDomain == "" {
 		options.ClusterDomain = "cluster.local"
 	}
+	if options.Labels == nil {
+		options.Labels = noLabels
+	}
 	if options.Now == nil {
 		options.Now = time.Now
 	}
@@ -47,6 +53,10 @@ func NewKinds(options Options) []engine.Kind {
 		bundles: newBundles(options.Now), marks: newMarks(), resolver: newResolver(options.DNSService, options.Now),
 	}
 	return []engine.Kind{k.describe(), referenced.NewKind(k.configMaps), referenced.NewKind(k.secrets)}
+}
+
+func noLabels(context.Context, *engine.Scope, *corev1.Pod) (map[string]string, error) {
+	return nil, nil
 }
 
 type kind struct {
