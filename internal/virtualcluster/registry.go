@@ -101,6 +101,11 @@ func (r *registrar) connection(ctx context.Context, vc *clusterv1alpha1.VirtualC
 	if err := r.host.Get(ctx, client.ObjectKey{Namespace: namespace, Name: serviceName}, &service); err != nil {
 		return nil, fmt.Errorf("get Service %q: %w", namespace+"/"+serviceName, err)
 	}
+	// The ID stands in a status; whoever may write that must not get at another's control plane by it.
+	if service.Labels[mapping.LabelUID] != string(vc.UID) {
+		return nil, fmt.Errorf("the Service %q is not this virtual cluster's: its label %s is %q, not %q",
+			namespace+"/"+serviceName, mapping.LabelUID, service.Labels[mapping.LabelUID], vc.UID)
+	}
 	var secret corev1.Secret
 	if err := r.host.Get(ctx, client.ObjectKey{Namespace: namespace, Name: agentPKISecretName}, &secret); err != nil {
 		return nil, fmt.Errorf("get Secret %q: %w", namespace+"/"+agentPKISecretName, err)
