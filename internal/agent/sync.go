@@ -20,6 +20,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolume"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolumeclaim"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/pod"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/poddisruptionbudget"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/service"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
@@ -42,6 +43,7 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source) []
 		node.New(),
 		persistentvolume.New(),
 		persistentvolumeclaim.New(),
+		poddisruptionbudget.New(),
 		service.New(time.Now),
 		storageclass.New(),
 	)

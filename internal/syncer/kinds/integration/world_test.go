@@ -24,8 +24,10 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/networkpolicy"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolume"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolumeclaim"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/poddisruptionbudget"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/service"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
@@ -45,10 +47,12 @@ func pointer[T any](value T) *T { return &value }
 // world is a host and a tenant that an engine keeps in step.
 type world struct {
 	hostConfig *rest.Config
-	host       client.Client
-	virtual    client.Client
-	tenant     tenants.Tenant
-	ensurer    *namespaces.Ensurer
+	// agentConfig reaches the host as the agent.
+	agentConfig *rest.Config
+	host        client.Client
+	virtual     client.Client
+	tenant      tenants.Tenant
+	ensurer     *namespaces.Ensurer
 }
 
 func newWorld(t *testing.T) *world {
@@ -60,7 +64,8 @@ func newWorld(t *testing.T) *world {
 		ID: "x7k2p5q4", UID: "6f1f2b4e-0000-4000-8000-000000000001", Namespace: "demo", Name: "hello",
 		VirtualConfig: virtualConfig, Ready: true,
 	}
-	w.ensurer = namespaces.New(w.host, namespaces.Options{})
+	w.agentConfig = w.beAgent(t)
+	w.ensurer = namespaces.New(newClient(t, w.agentConfig), namespaces.Options{})
 	return w
 }
 
@@ -84,9 +89,10 @@ func (w *world) run(t *testing.T) (stop func()) {
 	if testing.Verbose() {
 		level = slog.LevelDebug
 	}
-	ranges := hostranges.NewSource(w.host, time.Now)
-	served, err := engine.New(w.hostConfig, registry, []engine.Kind{
+	ranges := hostranges.NewSource(newClient(t, w.agentConfig), time.Now)
+	served, err := engine.New(w.agentConfig, registry, []engine.Kind{
 		service.New(time.Now), endpointslice.New(ranges), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(), event.New(),
+		networkpolicy.New(networkpolicy.Options{Ranges: ranges}), poddisruptionbudget.New(),
 	}, engine.Options{Namespaces: w.ensurer, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))})
 	if err != nil {
 		t.Fatal(err)
