@@ -14,7 +14,7 @@ import (
 	"k8s.io/kube-openapi/pkg/common/restfuladapter"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
-		"github.com/matryoshka-dev/matryoshka/internal/controlplane/openapi"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/openapi"
 )
 
 // TestConfigurationsForgetTheModels builds a document of each version and looks whether the models go away while the
