@@ -41,6 +41,9 @@ func (r *Reconciler) ensure(ctx context.Context, vc *clusterv1alpha1.VirtualClus
 }
 
 func (r *Reconciler) applyAll(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) (*made, error) {
+	if err := validateSpec(vc); err != nil {
+		return nil, err
+	}
 	if err := r.ensureNamespace(ctx, vc); err != nil {
 		return nil, err
 	}
