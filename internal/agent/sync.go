@@ -14,6 +14,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingressclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/namespace"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/networkpolicy"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/node"
@@ -21,6 +22,8 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolumeclaim"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/pod"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/poddisruptionbudget"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/priorityclass"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/runtimeclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/service"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
@@ -38,12 +41,15 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source) []
 	return append(pods,
 		endpointslice.New(ranges),
 		event.New(),
+		ingressclass.New(),
 		namespace.New(ensurer, ranges),
 		networkpolicy.New(networkpolicy.Options{SystemNamespace: a.config.Namespace, Ranges: ranges}),
 		node.New(),
 		persistentvolume.New(),
 		persistentvolumeclaim.New(),
 		poddisruptionbudget.New(),
+		priorityclass.New(),
+		runtimeclass.New(),
 		service.New(time.Now),
 		storageclass.New(),
 	)

@@ -41,6 +41,10 @@ const (
 	// runs the host sets it.
 	LabelIngressController = prefix + "ingress-controller"
 
+	// LabelOffer is, on a class of the host (StorageClass, IngressClass, RuntimeClass, PriorityClass), whether virtual clusters
+	// may use it: "true" or "false". Whoever runs the host sets it.
+	LabelOffer = prefix + "offer"
+
 	// NamespaceLabelPrefix begins the host form of a tenant's namespace label; see HostNamespaceLabel.
 	NamespaceLabelPrefix = "ns.matryoshka.dev/"
 )

@@ -30,6 +30,8 @@ func runAll(t *testing.T, w *world) {
 		"volume mirrors cannot be edited":  testVolumeMirror,
 		"events":                           testEvents,
 		"network policies":                 testNetworkPolicies,
+		"classes":                          testClasses,
+		"hidden classes":                   testHiddenClasses,
 		"disruption budgets":               testBudgets,
 		"the agent's policy on volumes":    testVolumePolicy,
 	} {

@@ -24,10 +24,13 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingressclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/networkpolicy"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolume"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolumeclaim"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/poddisruptionbudget"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/priorityclass"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/runtimeclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/service"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
@@ -93,6 +96,7 @@ func (w *world) run(t *testing.T) (stop func()) {
 	served, err := engine.New(w.agentConfig, registry, []engine.Kind{
 		service.New(time.Now), endpointslice.New(ranges), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(), event.New(),
 		networkpolicy.New(networkpolicy.Options{Ranges: ranges}), poddisruptionbudget.New(),
+		ingressclass.New(), priorityclass.New(), runtimeclass.New(),
 	}, engine.Options{Namespaces: w.ensurer, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))})
 	if err != nil {
 		t.Fatal(err)
