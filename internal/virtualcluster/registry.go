@@ -128,6 +128,22 @@ func (r *registrar) strikeOthers(key client.ObjectKey, uid string) {
 	}
 }
 
+// KnowsAll tells whether every virtual cluster that has a control plane is in the registry. Until then the doors would
+// tell a tenant that it does not exist. reader is a manager's cache.
+func KnowsAll(ctx context.Context, reader client.Reader, registry *tenants.Registry) (bool, error) {
+	var list clusterv1alpha1.VirtualClusterList
+	if err := reader.List(ctx, &list); err != nil {
+		return false, fmt.Errorf("list the virtual clusters: %w", err)
+	}
+	for _, vc := range list.Items {
+		_, isKnown := registry.ByUID(vc.UID)
+		if !isKnown && vc.DeletionTimestamp.IsZero() && apimeta.IsStatusConditionTrue(vc.Status.Conditions, clusterv1alpha1.ConditionControlPlaneReady) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // isSame tells whether nothing has changed for those who read the registry.
 func isSame(a, b tenants.Tenant) bool {
 	return a.ID == b.ID && a.ServiceAddress == b.ServiceAddress && a.VirtualConfig == b.VirtualConfig &&

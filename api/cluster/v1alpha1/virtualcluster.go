@@ -86,7 +86,8 @@ type VirtualClusterSpec struct {
 	// +kubebuilder:default={}
 	Network Network `json:"network,omitempty"`
 
-	// Paused stops the agent from changing anything of this virtual cluster; what runs keeps running.
+	// Paused stops the agent from changing anything of this virtual cluster but its certificates, which are still renewed;
+	// what runs keeps running.
 	Paused bool `json:"paused,omitempty"`
 }
 
