@@ -27,8 +27,8 @@ func (k *kind) create(ctx context.Context, scope *engine.Scope, virtualPod *core
 	if isWaitingForScheduler(scope, virtualPod) {
 		return engine.Result{}, nil
 	}
-	if len(virtualPod.Spec.ResourceClaims) > 0 {
-		return engine.Result{}, engine.Refuse(engine.ReasonNotSupported, "spec.resourceClaims is not supported in a virtual cluster; remove it")
+	if err := checkSupported(virtualPod, scope.Tenant.Spec.PodSecurity); err != nil {
+		return engine.Result{}, err
 	}
 	err := k.resolve(ctx, scope, virtualPod)
 	if errors.Is(err, errNotYet) {

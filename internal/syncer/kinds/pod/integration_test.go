@@ -20,6 +20,8 @@ func TestPods(t *testing.T) {
 		"successor":            testSuccessor,
 		"foreign pod":          testForeign,
 		"vanished":             testVanished,
+		"vanished halfway":     testVanishedHalfway,
+		"unscheduled job":      testUnscheduledJob,
 		"eviction":             testEviction,
 		"refused":              testRefused,
 		"orphan":               testOrphan,
