@@ -14,6 +14,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingress"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingressclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/namespace"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/networkpolicy"
@@ -33,14 +34,17 @@ import (
 
 // kinds are those that the sync keeps in step.
 func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source) []engine.Kind {
+	secrets := pod.NewSecretCopier(ingress.SecretReferrer())
 	pods := pod.NewKinds(pod.Options{
 		DNSService:    types.NamespacedName{Namespace: a.config.Namespace, Name: a.config.DNSService},
 		ClusterDomain: a.config.ClusterDomain,
+		Secrets:       secrets,
 		Labels:        networkpolicy.PodLabels,
 	})
 	return append(pods,
 		endpointslice.New(ranges),
 		event.New(),
+		ingress.New(ingress.Options{Secrets: secrets, Annotations: a.config.IngressAnnotations}),
 		ingressclass.New(),
 		namespace.New(ensurer, ranges),
 		networkpolicy.New(networkpolicy.Options{SystemNamespace: a.config.Namespace, Ranges: ranges}),

@@ -134,7 +134,11 @@ func handlerFuncs(log *slog.Logger, trigger Trigger, handle func(client.Object))
 
 // hostChanged queues the keys that a host object concerns.
 func (e *Engine) hostChanged(kind int, trigger Trigger, hostObject client.Object) {
-	for _, run := range e.concerned(hostObject) {
+	concerned := e.concerned
+	if trigger.Everybody {
+		concerned = func(client.Object) []*tenantRun { return e.runsWhere(everyRun) }
+	}
+	for _, run := range concerned(hostObject) {
 		e.enqueueFrom(run, kind, trigger, hostObject)
 	}
 }
@@ -151,8 +155,10 @@ func (e *Engine) concerned(hostObject client.Object) []*tenantRun {
 		}
 		return e.runsWhere(func(run *tenantRun) bool { return run.tenant.Load().ID == mapped.tenantID })
 	}
-	return e.runsWhere(func(*tenantRun) bool { return true })
+	return e.runsWhere(everyRun)
 }
+
+func everyRun(*tenantRun) bool { return true }
 
 func (e *Engine) runsWhere(want func(*tenantRun) bool) []*tenantRun {
 	e.mu.RLock()

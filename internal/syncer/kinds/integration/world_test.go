@@ -24,12 +24,15 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingress"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingressclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/networkpolicy"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolume"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolumeclaim"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/pod"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/poddisruptionbudget"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/priorityclass"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/referenced"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/runtimeclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/service"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
@@ -93,10 +96,11 @@ func (w *world) run(t *testing.T) (stop func()) {
 		level = slog.LevelDebug
 	}
 	ranges := hostranges.NewSource(newClient(t, w.agentConfig), time.Now)
+	secrets := pod.NewSecretCopier(ingress.SecretReferrer())
 	served, err := engine.New(w.agentConfig, registry, []engine.Kind{
 		service.New(time.Now), endpointslice.New(ranges), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(), event.New(),
 		networkpolicy.New(networkpolicy.Options{Ranges: ranges}), poddisruptionbudget.New(),
-		ingressclass.New(), priorityclass.New(), runtimeclass.New(),
+		ingress.New(ingress.Options{Secrets: secrets}), referenced.NewKind(secrets), ingressclass.New(), priorityclass.New(), runtimeclass.New(),
 	}, engine.Options{Namespaces: w.ensurer, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))})
 	if err != nil {
 		t.Fatal(err)
