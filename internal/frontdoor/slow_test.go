@@ -71,7 +71,7 @@ func TestNamedConnectionsGiveTheirPlaceBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer backend.Close()
+		t.Cleanup(func() { backend.Close() })
 		if _, err := io.ReadFull(backend, make([]byte, len(greeting))); err != nil {
 			t.Fatal(err)
 		}

@@ -222,8 +222,10 @@ func TestAttackNamespaceNames(t *testing.T) {
 	v := workloads(t)
 	host := v.host.client(t)
 	long := strings.Repeat("a", 63)
-	names := []string{"control", "controlplane", "matryoshka-system", "vcp-" + v.id, "vc-" + v.id + "-default", long,
-		strings.TrimPrefix(mapping.HostNamespace(v.id, long), "vc-"+v.id+"-")}
+	names := []string{
+		"control", "controlplane", "matryoshka-system", "vcp-" + v.id, "vc-" + v.id + "-default", long,
+		strings.TrimPrefix(mapping.HostNamespace(v.id, long), "vc-"+v.id+"-"),
+	}
 	seen := map[string]string{}
 	for _, name := range names {
 		v.newNamespace(t, name)

@@ -11,8 +11,8 @@ import (
 // NameOperations sets in both configurations how operations are named, as upstream would at the first build. Upstream's
 // function holds that build, and with it all models of Kubernetes (10 MiB), for as long as the configuration lives.
 func NameOperations(v2 *common.Config, v3 *common.OpenAPIV3Config) {
-	v2.GetOperationIDAndTagsFromRoute = ofRoute(v2.GetOperationIDAndTags)
-	v3.GetOperationIDAndTagsFromRoute = ofRoute(v3.GetOperationIDAndTags)
+	v2.GetOperationIDAndTagsFromRoute = ofRoute(v2.GetOperationIDAndTags) //nolint:staticcheck // upstream still sets only this one
+	v3.GetOperationIDAndTagsFromRoute = ofRoute(v3.GetOperationIDAndTags) //nolint:staticcheck // upstream still sets only this one
 }
 
 func ofRoute(name func(*restful.Route) (string, []string, error)) func(common.Route) (string, []string, error) {

@@ -26,8 +26,8 @@ func TestConfigurationsForgetTheModels(t *testing.T) {
 		built = append(built, weak.Make(schema))
 		return map[string]common.OpenAPIDefinition{"model": {Schema: spec.Schema{SchemaProps: spec.SchemaProps{Items: &spec.SchemaOrArray{Schema: schema}}}}}
 	}
-	v2 := &common.Config{GetDefinitions: models, Info: &spec.Info{}, GetOperationIDAndTags: openapinamer.GetOperationIDAndTags}
-	v3 := &common.OpenAPIV3Config{GetDefinitions: models, Info: &spec.Info{}, GetOperationIDAndTags: openapinamer.GetOperationIDAndTags}
+	v2 := &common.Config{GetDefinitions: models, Info: &spec.Info{}, GetOperationIDAndTags: openapinamer.GetOperationIDAndTags}          //nolint:staticcheck // upstream still sets only this one
+	v3 := &common.OpenAPIV3Config{GetDefinitions: models, Info: &spec.Info{}, GetOperationIDAndTags: openapinamer.GetOperationIDAndTags} //nolint:staticcheck // upstream still sets only this one
 	openapi.NameOperations(v2, v3)
 
 	routes := restfuladapter.AdaptWebServices([]*restful.WebService{webService()})
@@ -39,7 +39,6 @@ func TestConfigurationsForgetTheModels(t *testing.T) {
 	if err != nil || document3.Paths.Paths["/things/one"].Get.OperationId != "listThings" {
 		t.Errorf("version 3: %+v, %v", document3, err)
 	}
-	document2, document3 = nil, nil
 	runtime.GC()
 	if len(built) != 2 {
 		t.Fatalf("models were made %d times", len(built))

@@ -35,8 +35,7 @@ func oneRun(t *testing.T, kind Kind) (*Engine, *tenantRun) {
 func TestPanicStaysWithItsKey(t *testing.T) {
 	e, run := oneRun(t, Kind{Name: "thing", Reconcile: func(_ context.Context, _ *Scope, key Key) (Result, error) {
 		if key.Name == "bad" {
-			var none *corev1.Pod
-			_ = none.Name
+			panic("this object is too much")
 		}
 		return Result{}, nil
 	}})

@@ -68,7 +68,7 @@ func (r *Ranges) IsProtected(address netip.Addr) bool {
 	if r.nodeSet[address] || IsUnsafe(address) || contains(r.pods, address) || contains(r.services, address) {
 		return true
 	}
-	return !(r.podsTold && r.servicesTold) && contains(privateRanges, address)
+	return (!r.podsTold || !r.servicesTold) && contains(privateRanges, address)
 }
 
 // IsUnsafe tells whether not even a pod of the tenant's can vouch for an address.

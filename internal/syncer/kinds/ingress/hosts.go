@@ -74,7 +74,7 @@ func isTaken(ctx context.Context, scope *engine.Scope, own *networkingv1.Ingress
 		}
 		for index := range rivals {
 			rival := &rivals[index]
-			if _, isOwn := scope.TenantKey(rival); !isOwn && !(hasIt && isOlder(own, rival)) {
+			if _, isOwn := scope.TenantKey(rival); !isOwn && (!hasIt || !isOlder(own, rival)) {
 				return true, nil
 			}
 		}

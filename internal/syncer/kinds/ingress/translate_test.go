@@ -48,45 +48,57 @@ func TestTranslate(t *testing.T) {
 		told    string // part of the message
 	}{
 		"all of it": {
-			networkingv1.IngressSpec{IngressClassName: new("web"), Rules: []networkingv1.IngressRule{ruleOf("a.test", path("/", "web"), path("/api/*", "api"))},
-				TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.test"}, SecretName: "cert"}}},
-			networkingv1.IngressSpec{IngressClassName: new("web"), Rules: []networkingv1.IngressRule{ruleOf("a.test", path("/", "web"), path("/api/*", "api"))},
-				TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.test"}, SecretName: "cert"}}},
+			networkingv1.IngressSpec{
+				IngressClassName: new("web"), Rules: []networkingv1.IngressRule{ruleOf("a.test", path("/", "web"), path("/api/*", "api"))},
+				TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.test"}, SecretName: "cert"}},
+			},
+			networkingv1.IngressSpec{
+				IngressClassName: new("web"), Rules: []networkingv1.IngressRule{ruleOf("a.test", path("/", "web"), path("/api/*", "api"))},
+				TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.test"}, SecretName: "cert"}},
+			},
 			"", "",
 		},
 		"default backend": {
 			networkingv1.IngressSpec{DefaultBackend: new(path("/", "web").Backend)},
-			networkingv1.IngressSpec{}, engine.ReasonNotSupported, "spec.defaultBackend",
+			networkingv1.IngressSpec{},
+			engine.ReasonNotSupported, "spec.defaultBackend",
 		},
 		"no host":  {networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("", path("/", "web"))}}, networkingv1.IngressSpec{}, engine.ReasonNotSupported, "spec.rules[0]: a rule without host"},
 		"wildcard": {networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("*.a.test", path("/", "web"))}}, networkingv1.IngressSpec{}, engine.ReasonNotSupported, `"*.a.test"`},
 		"taken": {
 			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("taken.test", path("/", "web")), ruleOf("b.test", path("/", "web"))}},
-			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("b.test", path("/", "web"))}}, ReasonHostTaken, `spec.rules[0]: the host "taken.test"`,
+			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("b.test", path("/", "web"))}},
+			ReasonHostTaken, `spec.rules[0]: the host "taken.test"`,
 		},
 		"a name is kept without paths": {
 			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test", path("/", "external"))}},
-			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test")}}, engine.ReasonNotSupported, `spec.rules[0].http.paths[0]: Service "external" is external`,
+			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test")}},
+			engine.ReasonNotSupported, `spec.rules[0].http.paths[0]: Service "external" is external`,
 		},
 		"other resources": {
 			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test", toBucket, path("/", "web"))}},
-			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test", path("/", "web"))}}, engine.ReasonNotSupported, "must be a Service",
+			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test", path("/", "web"))}},
+			engine.ReasonNotSupported, "must be a Service",
 		},
 		"certificate for the name of another": {
 			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test", path("/", "web"))}, TLS: []networkingv1.IngressTLS{{Hosts: []string{"taken.test"}, SecretName: "cert"}}},
-			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test", path("/", "web"))}}, engine.ReasonNotSupported, `spec.tls[0]: the host "taken.test" is not that of a rule`,
+			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test", path("/", "web"))}},
+			engine.ReasonNotSupported, `spec.tls[0]: the host "taken.test" is not that of a rule`,
 		},
 		"certificate for the name of a rule that is taken": {
 			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test", path("/", "web")), ruleOf("taken.test", path("/", "web"))}, TLS: []networkingv1.IngressTLS{{Hosts: []string{"taken.test", "a.test"}, SecretName: "cert"}}},
-			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test", path("/", "web"))}, TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.test"}, SecretName: "cert"}}}, ReasonHostTaken, "spec.tls[0]",
+			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test", path("/", "web"))}, TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.test"}, SecretName: "cert"}}},
+			ReasonHostTaken, "spec.tls[0]",
 		},
 		"certificate for all names": {
 			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test"), ruleOf("a.test"), ruleOf("b.test")}, TLS: []networkingv1.IngressTLS{{SecretName: "cert"}}},
-			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test"), ruleOf("a.test"), ruleOf("b.test")}, TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.test", "b.test"}, SecretName: "cert"}}}, "", "",
+			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test"), ruleOf("a.test"), ruleOf("b.test")}, TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.test", "b.test"}, SecretName: "cert"}}},
+			"", "",
 		},
 		"no certificate": {
 			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test")}, TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.test"}, SecretName: "matryoshka-pod-x"}}},
-			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test")}, TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.test"}}}}, engine.ReasonWaiting, `Secret "matryoshka-pod-x" does not exist`,
+			networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{ruleOf("a.test")}, TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.test"}}}},
+			engine.ReasonWaiting, `Secret "matryoshka-pod-x" does not exist`,
 		},
 	}
 	for name, test := range cases {

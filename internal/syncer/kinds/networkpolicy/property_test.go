@@ -123,10 +123,14 @@ var strangers = map[string]end{
 		mapping.LabelUID: "other", mapping.LabelKind: mapping.KindMapped, mapping.LabelTenantNamespace: "web",
 		mapping.HostNamespaceLabel("team"): "blue", mapping.HostNamespaceLabel(corev1.LabelMetadataName): "web",
 	}},
-	"a pod of the host": {namespace: "kube-system", isPod: true, address: netip.MustParseAddr("10.244.9.8"), labels: labels.Set{"k8s-app": "kube-dns"},
-		namespaceLabels: labels.Set{corev1.LabelMetadataName: "kube-system", "team": "blue"}},
-	"the agent": {namespace: systemHost, isPod: true, address: netip.MustParseAddr("10.244.9.7"), labels: labels.Set{"app": "a"},
-		namespaceLabels: labels.Set{corev1.LabelMetadataName: systemHost}},
+	"a pod of the host": {
+		namespace: "kube-system", isPod: true, address: netip.MustParseAddr("10.244.9.8"), labels: labels.Set{"k8s-app": "kube-dns"},
+		namespaceLabels: labels.Set{corev1.LabelMetadataName: "kube-system", "team": "blue"},
+	},
+	"the agent": {
+		namespace: systemHost, isPod: true, address: netip.MustParseAddr("10.244.9.7"), labels: labels.Set{"app": "a"},
+		namespaceLabels: labels.Set{corev1.LabelMetadataName: systemHost},
+	},
 	"a node":    {address: netip.MustParseAddr("203.0.113.5")},
 	"metadata":  {address: netip.MustParseAddr("169.254.169.254")},
 	"neighbour": {address: netip.MustParseAddr("10.9.9.9")},

@@ -44,33 +44,40 @@ func TestPeers(t *testing.T) {
 		"none": {nil, everything, ""},
 		"pods": {
 			[]networkingv1.NetworkPolicyPeer{{PodSelector: selector("app", "a")}},
-			[]networkingv1.NetworkPolicyPeer{{PodSelector: selector("app", "a")}}, "",
+			[]networkingv1.NetworkPolicyPeer{{PodSelector: selector("app", "a")}},
+			"",
 		},
 		"all pods of the namespace": {
 			[]networkingv1.NetworkPolicyPeer{{PodSelector: selector()}},
-			[]networkingv1.NetworkPolicyPeer{{PodSelector: selector()}}, "",
+			[]networkingv1.NetworkPolicyPeer{{PodSelector: selector()}},
+			"",
 		},
 		"all namespaces": {[]networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{}}}, []networkingv1.NetworkPolicyPeer{ownPods}, ""},
 		"namespaces by name and label": {
 			[]networkingv1.NetworkPolicyPeer{{NamespaceSelector: selector(corev1.LabelMetadataName, "web", "team", "blue")}},
-			[]networkingv1.NetworkPolicyPeer{{NamespaceSelector: own(mapping.LabelTenantNamespace, "web", mapping.HostNamespaceLabel("team"), "blue")}}, "",
+			[]networkingv1.NetworkPolicyPeer{{NamespaceSelector: own(mapping.LabelTenantNamespace, "web", mapping.HostNamespaceLabel("team"), "blue")}},
+			"",
 		},
 		"both": {
 			[]networkingv1.NetworkPolicyPeer{{PodSelector: selector("app", "a"), NamespaceSelector: selector("team", "blue")}},
-			[]networkingv1.NetworkPolicyPeer{{PodSelector: selector("app", "a"), NamespaceSelector: own(mapping.HostNamespaceLabel("team"), "blue")}}, "",
+			[]networkingv1.NetworkPolicyPeer{{PodSelector: selector("app", "a"), NamespaceSelector: own(mapping.HostNamespaceLabel("team"), "blue")}},
+			"",
 		},
 		"namespaces of another tenant": {
 			[]networkingv1.NetworkPolicyPeer{{NamespaceSelector: selector(mapping.LabelUID, "other")}},
-			[]networkingv1.NetworkPolicyPeer{{NamespaceSelector: own(mapping.HostNamespaceLabel(mapping.LabelUID), "other")}}, "",
+			[]networkingv1.NetworkPolicyPeer{{NamespaceSelector: own(mapping.HostNamespaceLabel(mapping.LabelUID), "other")}},
+			"",
 		},
 		"labels that stay in the tenant": {
 			[]networkingv1.NetworkPolicyPeer{{PodSelector: selector("istio.io/rev", "x")}, {PodSelector: selector("app", "a")}},
-			[]networkingv1.NetworkPolicyPeer{{PodSelector: selector("app", "a")}}, "ingress[0].from[0]: the host's pods do not have the labels istio.io/rev",
+			[]networkingv1.NetworkPolicyPeer{{PodSelector: selector("app", "a")}},
+			"ingress[0].from[0]: the host's pods do not have the labels istio.io/rev",
 		},
 		"everything by address": {[]networkingv1.NetworkPolicyPeer{ipBlock("0.0.0.0/0")}, []networkingv1.NetworkPolicyPeer{ownPods, internet4}, ""},
 		"the internet": {
 			[]networkingv1.NetworkPolicyPeer{ipBlock("0.0.0.0/0", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")},
-			[]networkingv1.NetworkPolicyPeer{internet4}, "",
+			[]networkingv1.NetworkPolicyPeer{internet4},
+			"",
 		},
 		"the cluster's range": {[]networkingv1.NetworkPolicyPeer{ipBlock("10.0.0.0/8")}, []networkingv1.NetworkPolicyPeer{ownPods}, ""},
 		"a public address":    {[]networkingv1.NetworkPolicyPeer{ipBlock("198.51.100.7/32")}, []networkingv1.NetworkPolicyPeer{ipBlock("198.51.100.7/32")}, ""},
@@ -139,8 +146,10 @@ func TestTranslateKeepsPortsAndDropsEmptyRules(t *testing.T) {
 func TestIngressControllersComeWithEverything(t *testing.T) {
 	translation := translation{fence: modelFence(), namespace: "web"}
 	rules := translation.ingress([]networkingv1.NetworkPolicyIngressRule{
-		{}, {From: []networkingv1.NetworkPolicyPeer{ipBlock("0.0.0.0/0")}},
-		{From: []networkingv1.NetworkPolicyPeer{ipBlock("198.51.100.0/24")}}, {From: []networkingv1.NetworkPolicyPeer{{PodSelector: selector()}}},
+		{},
+		{From: []networkingv1.NetworkPolicyPeer{ipBlock("0.0.0.0/0")}},
+		{From: []networkingv1.NetworkPolicyPeer{ipBlock("198.51.100.0/24")}},
+		{From: []networkingv1.NetworkPolicyPeer{{PodSelector: selector()}}},
 	})
 	for index, want := range []bool{true, true, false, false} {
 		has := slices.ContainsFunc(rules[index].From, func(peer networkingv1.NetworkPolicyPeer) bool { return cmp.Equal(peer, fence.IngressControllers()) })

@@ -23,19 +23,27 @@ func TestTranslate(t *testing.T) {
 	}{
 		"percentage": {
 			"what the controller worked out counts",
-			policyv1.PodDisruptionBudgetSpec{MinAvailable: new(intstr.FromString("50%"))}, policyv1.PodDisruptionBudgetStatus{ObservedGeneration: 2, DesiredHealthy: 3}, 3, true,
+			policyv1.PodDisruptionBudgetSpec{MinAvailable: new(intstr.FromString("50%"))},
+			policyv1.PodDisruptionBudgetStatus{ObservedGeneration: 2, DesiredHealthy: 3},
+			3, true,
 		},
 		"unavailable": {
 			"maxUnavailable becomes a number that must stay",
-			policyv1.PodDisruptionBudgetSpec{MaxUnavailable: new(intstr.FromInt32(1))}, policyv1.PodDisruptionBudgetStatus{ObservedGeneration: 2, DesiredHealthy: 4, Conditions: enough}, 4, true,
+			policyv1.PodDisruptionBudgetSpec{MaxUnavailable: new(intstr.FromInt32(1))},
+			policyv1.PodDisruptionBudgetStatus{ObservedGeneration: 2, DesiredHealthy: 4, Conditions: enough},
+			4, true,
 		},
 		"older": {
 			"a number of an older spec does not count",
-			policyv1.PodDisruptionBudgetSpec{MinAvailable: new(intstr.FromInt32(1))}, policyv1.PodDisruptionBudgetStatus{ObservedGeneration: 1, DesiredHealthy: 4}, 0, false,
+			policyv1.PodDisruptionBudgetSpec{MinAvailable: new(intstr.FromInt32(1))},
+			policyv1.PodDisruptionBudgetStatus{ObservedGeneration: 1, DesiredHealthy: 4},
+			0, false,
 		},
 		"failed": {
 			"a controller that failed allows nothing",
-			policyv1.PodDisruptionBudgetSpec{MinAvailable: new(intstr.FromString("50%"))}, policyv1.PodDisruptionBudgetStatus{Conditions: failed}, math.MaxInt32, true,
+			policyv1.PodDisruptionBudgetSpec{MinAvailable: new(intstr.FromString("50%"))},
+			policyv1.PodDisruptionBudgetStatus{Conditions: failed},
+			math.MaxInt32, true,
 		},
 	}
 	for name, test := range cases {
