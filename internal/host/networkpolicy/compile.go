@@ -57,8 +57,8 @@ var (
 	endpointSet = SetType{Key: "ipv4_addr . inet_proto . inet_service"}
 )
 
-// refusal ends a chain that has accepted nothing. The sender is told, so that a program sees at once what happens.
-const refusal = "reject with icmp type admin-prohibited"
+// refusal ends a chain that has accepted nothing.
+const refusal = "goto " + refuseChain
 
 // direction is one half of a policy.
 type direction struct {

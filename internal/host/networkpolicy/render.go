@@ -13,7 +13,16 @@ const (
 	ingressMap = "ingress-pods"
 	egressMap  = "egress-pods"
 	selfSet    = "self"
+
+	refuseChain = "refuse"
 )
+
+// refuse tells the sender, so that a program sees at once what happens. A socket that is just about to connect overhears
+// the ICMP message, and waits a second for the next one: for TCP the connection is reset.
+var refuse = Chain{Name: refuseChain, Rules: []string{
+	"meta l4proto tcp reject with tcp reset",
+	"reject with icmp type admin-prohibited",
+}}
 
 // The judgement of the sender's pod comes before that of the receiver's, each in a chain of its own: an accept ends one
 // chain only, so both must agree.
@@ -33,10 +42,11 @@ func renderAll(rules Ruleset, tx *knftables.Transaction) {
 	for _, set := range rules.Sets {
 		renderSet(tx, set)
 	}
-	for _, chain := range rules.Chains {
+	chains := append([]Chain{refuse}, rules.Chains...)
+	for _, chain := range chains {
 		tx.Add(&knftables.Chain{Name: chain.Name})
 	}
-	for _, chain := range rules.Chains {
+	for _, chain := range chains {
 		renderRules(tx, chain)
 	}
 	renderMap(tx, ingressMap, rules.Ingress)
