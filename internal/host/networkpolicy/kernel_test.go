@@ -36,7 +36,7 @@ func inNamespace(t *testing.T) (path string) {
 		t.Skip("needs nft")
 	}
 	path = filepath.Join(t.TempDir(), "netns")
-	if _, err := network.Ensure(path); err != nil {
+	if _, err := network.Ensure(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

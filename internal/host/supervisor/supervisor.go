@@ -88,7 +88,7 @@ func supervise(ctx context.Context, layout control.Layout, options control.Optio
 
 	raiseLimits(logger)
 	done := status.track(control.PhaseNetwork)
-	if _, err := network.Ensure(layout.NetworkNamespace()); err != nil {
+	if _, err := network.Ensure(ctx, layout.NetworkNamespace()); err != nil {
 		return err
 	}
 	upstream, err := openEgress(ctx, layout, options)
