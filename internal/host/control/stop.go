@@ -36,6 +36,13 @@ func Stop(ctx context.Context, dataDir string, purge bool) error {
 	if err := stopHostProcess(ctx, layout); err != nil {
 		return err
 	}
+	// A host that starts meanwhile would lose its processes and mounts to this.
+	lock, err := layout.lock(0)
+	if err == nil {
+		defer lock.Close()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	if err := Clean(ctx, layout); err != nil {
 		return err
 	}
@@ -134,28 +141,6 @@ func removeLeftFiles(layout Layout) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// purgeData removes the data folder, if it is one.
-func purgeData(layout Layout) error {
-	if _, err := os.Stat(layout.DataDir); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if _, err := os.Stat(layout.LockFile()); err != nil {
-		return fmt.Errorf("remove the data folder %s: it is not the data folder of a host (it has no %s): %w", layout.DataDir, filepath.Base(layout.LockFile()), err)
-	}
-	mounts, err := mountsBelow(layout.DataDir)
-	if err != nil {
-		return err
-	}
-	if len(mounts) > 0 {
-		// Removing through a mount would remove what is mounted.
-		return fmt.Errorf("remove the data folder %s: %s is still mounted", layout.DataDir, mounts[0])
-	}
-	if err := os.RemoveAll(layout.DataDir); err != nil {
-		return fmt.Errorf("remove the data folder: %w", err)
-	}
-	return nil
 }
 
 // waitFor asks until the answer is yes, the time is over (false) or ctx ends.
