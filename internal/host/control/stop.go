@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,9 +94,26 @@ func Clean(ctx context.Context, layout Layout) error {
 		removeLeftFiles(layout),
 		os.RemoveAll(layout.Run()),
 	)
-	// The last host takes the folder of all hosts along; the others keep it from being removed.
-	_ = os.Remove(runRoot)
+	removeSharedFolders()
 	return err
+}
+
+// devicePluginSocket is where every kubelet of a machine listens for device plugins; the path is fixed in its code.
+const devicePluginSocket = "/var/lib/kubelet/device-plugins/kubelet.sock"
+
+// removeSharedFolders lets the last host take along what all of them, and others, have at fixed places: folders only when
+// they are empty, and the socket of a kubelet only when that has ended.
+func removeSharedFolders() {
+	if conn, err := net.DialTimeout("unix", devicePluginSocket, time.Second); err == nil {
+		conn.Close()
+	} else if errors.Is(err, unix.ECONNREFUSED) {
+		_ = os.Remove(devicePluginSocket)
+	}
+	for _, folder := range []string{
+		runRoot, filepath.Dir(devicePluginSocket), filepath.Dir(filepath.Dir(devicePluginSocket)), cniCache, filepath.Dir(cniCache),
+	} {
+		_ = os.Remove(folder) // What is in use is not empty, and stays.
+	}
 }
 
 // removeEgress removes the link and the firewall table of egress by NAT. The link would go with the network namespace, but
@@ -118,9 +136,12 @@ func removeEgress(ctx context.Context, layout Layout) error {
 	return nil
 }
 
+// cniCache is where CNI notes what it has made for each pod; the path is fixed in containerd's code.
+const cniCache = "/var/lib/cni/results"
+
 // removeLeftFiles removes what containerd, CNI and the kubelet keep at fixed places and have not removed themselves.
 func removeLeftFiles(layout Layout) error {
-	results, err := filepath.Glob("/var/lib/cni/results/" + layout.NetworkName() + "-*")
+	results, err := filepath.Glob(cniCache + "/" + layout.NetworkName() + "-*")
 	if err != nil {
 		return fmt.Errorf("list the results of CNI: %w", err)
 	}
