@@ -2,6 +2,7 @@ package addressdoor_test
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
@@ -92,7 +93,6 @@ func serve(t *testing.T, host kubernetes.Interface, registry *tenants.Registry, 
 	t.Helper()
 	door := addressdoor.New(addressdoor.Options{
 		Host: host, Tenants: registry, TenantService: addressdoor.AskTenant, Log: slog.New(slog.DiscardHandler),
-		ForgetNamespace: func(string) {},
 		EnsureNamespace: func(ctx context.Context, tenant tenants.Tenant, namespace string) error {
 			made := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: mapping.HostNamespace(tenant.ID, namespace)}}
 			_, err := host.CoreV1().Namespaces().Create(ctx, made, metav1.CreateOptions{})
@@ -110,7 +110,7 @@ func serve(t *testing.T, host kubernetes.Interface, registry *tenants.Registry, 
 	outer := dooridentity.ServerConfig(serving.Certificate, func() (*x509.CertPool, error) { return authority.Pool(), nil })
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- door.Serve(ctx, listener, outer) }()
+	go func() { done <- door.Serve(ctx, tls.NewListener(listener, outer)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -217,7 +217,7 @@ func TestSeveralRequestsInOneTunnel(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	l := newLimits(maxRequestsOfTenant)
+	l := newLimits()
 	var releases []func()
 	for range maxRequestsOfTenant {
 		release, ok := l.acquire("uid-a")

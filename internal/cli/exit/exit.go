@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os/exec"
 
 	"github.com/spf13/pflag"
@@ -99,7 +98,7 @@ func CodeOf(err error) Code {
 		return TimedOut
 	case apierrors.IsNotFound(err):
 		return NotFound
-	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err), errors.Is(err, fs.ErrPermission):
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
 		return Forbidden
 	}
 	return Failed

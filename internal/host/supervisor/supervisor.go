@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +27,7 @@ func Run(ctx context.Context, options control.Options) error {
 		return err
 	}
 	options.DataDir = layout.DataDir
-	if err := control.CheckMachine(); err != nil {
+	if err := checkMachine(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(layout.Data("logs"), 0o711); err != nil {
@@ -86,7 +88,7 @@ func supervise(ctx context.Context, layout control.Layout, options control.Optio
 
 	raiseLimits(logger)
 	done := status.track(control.PhaseNetwork)
-	if _, err := network.Ensure(ctx, layout.NetworkNamespace()); err != nil {
+	if _, err := network.Ensure(layout.NetworkNamespace()); err != nil {
 		return err
 	}
 	upstream, err := openEgress(ctx, layout, options)
@@ -162,13 +164,16 @@ func listen(ctx context.Context, options control.Options) (*listeners, error) {
 }
 
 func listenAt(ctx context.Context, flag string, port int) (*os.File, error) {
-	listener, err := control.Listen(ctx, flag, port)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil, fmt.Errorf("%s: port %d of 127.0.0.1 is in use by another program; stop it, or choose another port with %s", flag, port, flag)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	defer listener.Close()
 	// A duplicate, which stays open when the listener is closed.
-	file, err := listener.File()
+	file, err := listener.(*net.TCPListener).File()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}

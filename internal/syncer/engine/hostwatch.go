@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"reflect"
 
 	corev1 "k8s.io/api/core/v1"
@@ -67,7 +66,7 @@ func (e *Engine) watchHost(ctx context.Context) error {
 		return err
 	}
 	for index, kind := range e.kinds {
-		if err := addIndexes(ctx, e.log, e.hostCache, kind, Host); err != nil {
+		if err := addIndexes(ctx, e.hostCache, kind, Host); err != nil {
 			return err
 		}
 		for _, trigger := range kind.Triggers {
@@ -75,7 +74,7 @@ func (e *Engine) watchHost(ctx context.Context) error {
 				continue
 			}
 			handle := func(object client.Object) { e.hostChanged(index, trigger, object) }
-			if err := addHandler(ctx, e.log, e.hostCache, trigger, handle); err != nil {
+			if err := addHandler(ctx, e.hostCache, trigger, handle); err != nil {
 				return fmt.Errorf("kind %q: %w", kind.Name, err)
 			}
 		}
@@ -83,30 +82,29 @@ func (e *Engine) watchHost(ctx context.Context) error {
 	return nil
 }
 
-func addIndexes(ctx context.Context, log *slog.Logger, into cache.Cache, kind Kind, side Side) error {
+func addIndexes(ctx context.Context, into cache.Cache, kind Kind, side Side) error {
 	for _, index := range kind.Indexes {
 		if index.Side != side {
 			continue
 		}
-		values := func(object client.Object) []string { return valuesOf(log, index, object) }
-		if err := into.IndexField(ctx, index.Object, index.Field, values); err != nil {
+		if err := into.IndexField(ctx, index.Object, index.Field, index.Values); err != nil {
 			return fmt.Errorf("kind %q: index %q: %w", kind.Name, index.Field, err)
 		}
 	}
 	return nil
 }
 
-func addHandler(ctx context.Context, log *slog.Logger, from cache.Cache, trigger Trigger, handle func(client.Object)) error {
+func addHandler(ctx context.Context, from cache.Cache, trigger Trigger, handle func(client.Object)) error {
 	informer, err := from.GetInformer(ctx, trigger.Object, cache.BlockUntilSynced(false))
 	if err != nil {
 		return err
 	}
-	_, err = informer.AddEventHandler(handlerFuncs(log, trigger, handle))
+	_, err = informer.AddEventHandler(handlerFuncs(trigger, handle))
 	return err
 }
 
 // handlerFuncs looks at the old and the new object of an update: a reference that was removed concerns what it named.
-func handlerFuncs(log *slog.Logger, trigger Trigger, handle func(client.Object)) toolscache.ResourceEventHandler {
+func handlerFuncs(trigger Trigger, handle func(client.Object)) toolscache.ResourceEventHandler {
 	one := func(object any) {
 		if unknown, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
 			object = unknown.Obj
@@ -121,7 +119,7 @@ func handlerFuncs(log *slog.Logger, trigger Trigger, handle func(client.Object))
 		UpdateFunc: func(before, after any) {
 			old, isOld := before.(client.Object)
 			new, isNew := after.(client.Object)
-			if isOld && isNew && ignores(log, trigger, old, new) {
+			if isOld && isNew && trigger.Ignore != nil && trigger.Ignore(old, new) {
 				return
 			}
 			if trigger.Keys != nil {
@@ -134,11 +132,7 @@ func handlerFuncs(log *slog.Logger, trigger Trigger, handle func(client.Object))
 
 // hostChanged queues the keys that a host object concerns.
 func (e *Engine) hostChanged(kind int, trigger Trigger, hostObject client.Object) {
-	concerned := e.concerned
-	if trigger.Everybody {
-		concerned = func(client.Object) []*tenantRun { return e.runsWhere(everyRun) }
-	}
-	for _, run := range concerned(hostObject) {
+	for _, run := range e.concerned(hostObject) {
 		e.enqueueFrom(run, kind, trigger, hostObject)
 	}
 }
@@ -155,10 +149,8 @@ func (e *Engine) concerned(hostObject client.Object) []*tenantRun {
 		}
 		return e.runsWhere(func(run *tenantRun) bool { return run.tenant.Load().ID == mapped.tenantID })
 	}
-	return e.runsWhere(everyRun)
+	return e.runsWhere(func(*tenantRun) bool { return true })
 }
-
-func everyRun(*tenantRun) bool { return true }
 
 func (e *Engine) runsWhere(want func(*tenantRun) bool) []*tenantRun {
 	e.mu.RLock()
@@ -175,7 +167,7 @@ func (e *Engine) runsWhere(want func(*tenantRun) bool) []*tenantRun {
 func (e *Engine) enqueueFrom(run *tenantRun, kind int, trigger Trigger, object client.Object) {
 	scope := run.scope()
 	if trigger.Keys != nil {
-		for _, key := range keysOf(e.log, trigger, scope, object) {
+		for _, key := range trigger.Keys(scope, object) {
 			e.queue.add(run.uid, work{kind: kind, key: key})
 		}
 		return

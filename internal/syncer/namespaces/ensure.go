@@ -18,8 +18,6 @@ import (
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
-	"github.com/matryoshka-dev/matryoshka/internal/syncer/fence"
-	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
 
@@ -36,8 +34,6 @@ type Options struct {
 	Agent rbacv1.Subject
 	// SystemNamespace is where the agent and the DNS run. "" means matryoshka-system.
 	SystemNamespace string
-	// Ranges tells the addresses of the host. Nil means one that asks the host by hostClient.
-	Ranges *hostranges.Source
 }
 
 // AgentRole is the ClusterRole that the agent has in each mapped namespace and nowhere else as a whole.
@@ -52,30 +48,24 @@ type Ensurer struct {
 	options    Options
 
 	mu       sync.Mutex
-	complete map[string]look       // protected by mu; by host namespace
+	complete map[string]fence      // protected by mu; by host namespace
 	making   map[string]*sync.Cond // protected by mu; host namespaces that somebody is making now
 }
 
-// look is what decides how a tenant's namespaces look.
-type look struct {
+// fence is what of a tenant decides how its namespaces look.
+type fence struct {
 	uid         string
 	podSecurity clusterv1alpha1.PodSecurityLevel
-	// ranges are the host's addresses that are fenced off; nil means no fence.
-	ranges *hostranges.Ranges
+	isolation   bool
 }
 
-func (e *Ensurer) lookOf(ctx context.Context, tenant tenants.Tenant) (look, error) {
+func fenceOf(tenant tenants.Tenant) fence {
 	level := tenant.Spec.PodSecurity
 	if level == "" {
 		level = clusterv1alpha1.PodSecurityBaseline
 	}
-	wanted := look{uid: string(tenant.UID), podSecurity: level}
-	if tenant.Spec.Network.Isolation != nil && !*tenant.Spec.Network.Isolation {
-		return wanted, nil
-	}
-	var err error
-	wanted.ranges, err = e.options.Ranges.Current(ctx)
-	return wanted, err
+	isolation := tenant.Spec.Network.Isolation == nil || *tenant.Spec.Network.Isolation
+	return fence{uid: string(tenant.UID), podSecurity: level, isolation: isolation}
 }
 
 // New makes an Ensurer. hostClient reads and writes the host's API server directly.
@@ -86,24 +76,17 @@ func New(hostClient client.Client, options Options) *Ensurer {
 	if options.Agent.Name == "" {
 		options.Agent = rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: options.SystemNamespace, Name: "matryoshka-agent"}
 	}
-	if options.Ranges == nil {
-		options.Ranges = hostranges.NewSource(hostClient, nil)
-	}
-	return &Ensurer{hostClient: hostClient, options: options, complete: map[string]look{}, making: map[string]*sync.Cond{}}
+	return &Ensurer{hostClient: hostClient, options: options, complete: map[string]fence{}, making: map[string]*sync.Cond{}}
 }
 
 // Ensure makes the mapped namespace of a tenant namespace complete and returns its name. It asks the host only the
-// first time, and again after Forget or when the tenant's spec or the host's addresses have changed. Calls for one namespace wait for each other.
+// first time, and again after Forget or when the tenant's spec has changed. Calls for one namespace wait for each other.
 func (e *Ensurer) Ensure(ctx context.Context, tenant tenants.Tenant, tenantNamespace string) (string, error) {
-	name := mapping.HostNamespace(tenant.ID, tenantNamespace)
-	wanted, err := e.lookOf(ctx, tenant)
-	if err != nil {
-		return "", fmt.Errorf("ensure host namespace %q: %w", name, err)
-	}
+	name, wanted := mapping.HostNamespace(tenant.ID, tenantNamespace), fenceOf(tenant)
 	if !e.begin(name, wanted) {
 		return name, nil
 	}
-	err = e.make(ctx, tenant, tenantNamespace, name, wanted)
+	err := e.make(ctx, tenant, tenantNamespace, name, wanted)
 	e.end(name, wanted, err)
 	if err != nil {
 		return "", fmt.Errorf("ensure host namespace %q: %w", name, err)
@@ -119,7 +102,7 @@ func (e *Ensurer) Forget(hostNamespace string) {
 }
 
 // begin returns false when the namespace is known to be complete; after true the caller must call end.
-func (e *Ensurer) begin(name string, wanted look) bool {
+func (e *Ensurer) begin(name string, wanted fence) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for {
@@ -135,7 +118,7 @@ func (e *Ensurer) begin(name string, wanted look) bool {
 	}
 }
 
-func (e *Ensurer) end(name string, made look, err error) {
+func (e *Ensurer) end(name string, made fence, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err == nil {
@@ -146,7 +129,7 @@ func (e *Ensurer) end(name string, made look, err error) {
 	busy.Broadcast()
 }
 
-func (e *Ensurer) make(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted look) error {
+func (e *Ensurer) make(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted fence) error {
 	if tenant.Terminating {
 		return errors.New("the virtual cluster is being deleted")
 	}
@@ -199,7 +182,7 @@ func ownerLabels(tenant tenants.Tenant, tenantNamespace string) map[string]strin
 	}
 }
 
-func (e *Ensurer) makeNamespace(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted look) error {
+func (e *Ensurer) makeNamespace(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted fence) error {
 	desired := ownerLabels(tenant, tenantNamespace)
 	desired[mapping.LabelKind] = mapping.KindMapped
 	desired["pod-security.kubernetes.io/enforce"] = string(wanted.podSecurity)
@@ -263,38 +246,21 @@ func (e *Ensurer) makeAccount(ctx context.Context, tenant tenants.Tenant, tenant
 	})
 }
 
-// makePolicies makes the fence, or takes it down. Its policies are independent of each other, so their order does not
-// matter: what one of them lets through, the whole fence does.
-func (e *Ensurer) makePolicies(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted look) error {
-	if wanted.ranges == nil {
-		return e.removePolicies(ctx, name)
-	}
-	policies := fence.Fence{Tenant: tenant.UID, SystemNamespace: e.options.SystemNamespace, Ranges: wanted.ranges}.Policies()
-	errs := make([]error, len(policies))
-	var group sync.WaitGroup
-	for index, desired := range policies {
-		desired.Namespace, desired.Labels = name, ownerLabels(tenant, tenantNamespace)
-		existing := &networkingv1.NetworkPolicy{}
-		group.Go(func() {
-			errs[index] = e.write(ctx, desired, existing, func() bool {
-				same := equality.Semantic.DeepEqual(existing.Spec, desired.Spec) && maps.Equal(existing.Labels, desired.Labels)
-				existing.Spec, existing.Labels = desired.Spec, desired.Labels
-				return same
-			})
-		})
-	}
-	group.Wait()
-	return errors.Join(errs...)
-}
-
-func (e *Ensurer) removePolicies(ctx context.Context, hostNamespace string) error {
-	for _, name := range fence.PolicyNames() {
-		policy := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: hostNamespace, Name: name}}
-		if err := client.IgnoreNotFound(e.hostClient.Delete(ctx, policy)); err != nil {
-			return fmt.Errorf("delete network policy %q: %w", name, err)
+func (e *Ensurer) makePolicies(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted fence) error {
+	desired := e.isolation(tenant)
+	desired.Namespace, desired.Labels = name, ownerLabels(tenant, tenantNamespace)
+	if !wanted.isolation {
+		if err := e.hostClient.Delete(ctx, desired); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("delete network policy %q: %w", desired.Name, err)
 		}
+		return nil
 	}
-	return nil
+	existing := &networkingv1.NetworkPolicy{}
+	return e.write(ctx, desired, existing, func() bool {
+		same := equality.Semantic.DeepEqual(existing.Spec, desired.Spec) && maps.Equal(existing.Labels, desired.Labels)
+		existing.Spec, existing.Labels = desired.Spec, desired.Labels
+		return same
+	})
 }
 
 // write creates desired, or reads what exists into existing and updates it unless match says that it is right.

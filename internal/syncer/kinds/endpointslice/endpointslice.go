@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
-	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 )
 
 // Name of the kind.
@@ -28,13 +27,13 @@ const (
 
 const retry = 2 * time.Second
 
-// New returns the kind. ranges tells the addresses of the host.
-func New(ranges *hostranges.Source) engine.Kind {
-	kind := &kind{ranges: ranges}
+// New returns the kind.
+func New() engine.Kind {
+	kind := &kind{ranges: newRanges(time.Now)}
 	return engine.Kind{
 		Name:     Name,
 		Object:   &discoveryv1.EndpointSlice{},
-		Triggers: triggers(ranges),
+		Triggers: triggers(),
 		Indexes: []engine.Index{
 			{Side: engine.Virtual, Object: &discoveryv1.EndpointSlice{}, Field: indexAddress, Values: sliceAddresses},
 			{Side: engine.Host, Object: &corev1.Pod{}, Field: indexPodAddress, Values: func(object client.Object) []string {
@@ -49,7 +48,7 @@ func New(ranges *hostranges.Source) engine.Kind {
 	}
 }
 
-type kind struct{ ranges *hostranges.Source }
+type kind struct{ ranges *ranges }
 
 func (k *kind) reconcile(ctx context.Context, scope *engine.Scope, key engine.Key) (engine.Result, error) {
 	virtualSlice, err := get(ctx, scope.VirtualCache, key.NamespacedName(), &discoveryv1.EndpointSlice{})
@@ -88,11 +87,11 @@ func (k *kind) reconcile(ctx context.Context, scope *engine.Scope, key engine.Ke
 }
 
 func (k *kind) write(ctx context.Context, scope *engine.Scope, virtualSlice, hostSlice *discoveryv1.EndpointSlice) (engine.Result, error) {
-	ranges, err := k.ranges.Current(ctx)
+	guard, err := k.ranges.guard(ctx, scope)
 	if err != nil {
 		return engine.Result{}, err
 	}
-	content := translate(virtualSlice, func(address netip.Addr) bool { return isAllowed(ctx, scope, ranges, address) })
+	content := translate(virtualSlice, func(address netip.Addr) bool { return isAllowed(ctx, scope, guard, address) })
 	desired := desiredSlice(scope, virtualSlice, content)
 	switch {
 	case hostSlice == nil:
@@ -163,11 +162,11 @@ func remove(ctx context.Context, scope *engine.Scope, hostSlice *discoveryv1.End
 }
 
 // isAllowed tells whether the tenant may make an address an endpoint of its Service.
-func isAllowed(ctx context.Context, scope *engine.Scope, ranges *hostranges.Ranges, address netip.Addr) bool {
-	if !ranges.IsProtected(address) {
+func isAllowed(ctx context.Context, scope *engine.Scope, guard Guard, address netip.Addr) bool {
+	if !guard.IsProtected(address) {
 		return true
 	}
-	if hostranges.IsUnsafe(address) {
+	if isUnsafe(address) {
 		return false
 	}
 	hostPods := &corev1.PodList{}

@@ -7,6 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 )
 
 func pointer[T any](value T) *T { return &value }
@@ -31,6 +33,8 @@ func hostClass() *storagev1.StorageClass {
 func TestTranslateLeavesTheHostsSecretsOut(t *testing.T) {
 	want := &storagev1.StorageClass{
 		ObjectMeta: metav1.ObjectMeta{
+			Name:        "fast",
+			Labels:      map[string]string{mapping.LabelMirror: "true"},
 			Annotations: map[string]string{annotationIsDefault: "true"},
 		},
 		Provisioner:          "disk.example.com",
@@ -47,7 +51,7 @@ func TestTranslateLeavesTheHostsSecretsOut(t *testing.T) {
 func TestRepairPutsTenantEditsBack(t *testing.T) {
 	want := translate(hostClass())
 	have := want.DeepCopy()
-	have.Labels = map[string]string{"mine": "yes"}
+	have.Labels["mine"] = "yes"
 	edited := have.DeepCopy()
 	edited.AllowVolumeExpansion = pointer(false)
 	edited.MountOptions = []string{"noatime"}
@@ -55,9 +59,15 @@ func TestRepairPutsTenantEditsBack(t *testing.T) {
 	edited.Annotations[annotationIsDefault] = "false"
 	edited.Annotations[annotationIsDefaultBeta] = "true"
 
-	repair(edited, want)
-	if diff := cmp.Diff(have, edited); diff != "" {
+	repaired, changed := repair(edited, want)
+	if !changed {
+		t.Fatal("no change was seen")
+	}
+	if diff := cmp.Diff(have, repaired); diff != "" {
 		t.Errorf("repaired (-want +got):\n%s", diff)
+	}
+	if _, changed := repair(repaired, want); changed {
+		t.Error("a second repair changes something")
 	}
 }
 
