@@ -6,11 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strconv"
-	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // PhaseName is one step of a start.
@@ -126,60 +122,4 @@ func (l Layout) WriteStatus(status Status) error {
 		return fmt.Errorf("write the status: %w", err)
 	}
 	return os.Rename(next, l.StatusFile())
-}
-
-// ErrHeld is returned by Lock when another process runs this host.
-var ErrHeld = errors.New("another process runs this host")
-
-// Lock makes the calling process the host of this data folder until the returned file is closed.
-func (l Layout) Lock() (*os.File, error) {
-	file, err := os.OpenFile(l.LockFile(), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open the lock of the data folder: %w", err)
-	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		file.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("data folder %s: %w", l.DataDir, ErrHeld)
-		}
-		return nil, fmt.Errorf("lock the data folder: %w", err)
-	}
-	if err := file.Truncate(0); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("write the lock of the data folder: %w", err)
-	}
-	if _, err := file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("write the lock of the data folder: %w", err)
-	}
-	return file, nil
-}
-
-// holder is the process that holds the lock, 0 when none does.
-func (l Layout) holder() (int, error) {
-	file, err := os.Open(l.LockFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("open the lock of the data folder: %w", err)
-	}
-	defer file.Close()
-	// A shared lock, so that two who ask do not take each other for the host.
-	err = unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-	if err == nil {
-		return 0, nil
-	}
-	if !errors.Is(err, unix.EWOULDBLOCK) {
-		return 0, fmt.Errorf("look at the lock of the data folder: %w", err)
-	}
-	content, err := os.ReadFile(l.LockFile())
-	if err != nil {
-		return 0, fmt.Errorf("read the lock of the data folder: %w", err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
-	if err != nil {
-		return 0, fmt.Errorf("read the lock of the data folder %s: %w", l.LockFile(), err)
-	}
-	return pid, nil
 }
