@@ -72,6 +72,7 @@ func TestDoors(t *testing.T) {
 		}
 	})
 	t.Run("generated names, dry run, replace, type changes", func(t *testing.T) { serviceLifecycle(t, client, doors) })
+	t.Run("type changes in a row", func(t *testing.T) { typeChangesInARow(t, client) })
 	t.Run("a refusal of the host is what the user sees", func(t *testing.T) {
 		doors.refuse(apierrors.NewForbidden(corev1.Resource("services"), "refused", errors.New("no more node ports")))
 		defer doors.refuse(nil)
@@ -149,6 +150,28 @@ func typeChanges(t *testing.T, client kubernetes.Interface) {
 		}
 		return err
 	})
+}
+
+// typeChangesInARow updates Services right after they were written, when a watch cache still shows how they were before.
+// Upstream keeps the ports of an attempt that began with an old copy, and the host's next answer names the same ones.
+func typeChangesInARow(t *testing.T, client kubernetes.Interface) {
+	services := client.CoreV1().Services("web")
+	for round := range 40 {
+		name := fmt.Sprintf("row-%d", round)
+		if _, err := services.Create(t.Context(), port80(named(name)), metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, body := range []string{
+			`{"metadata":{"labels":{"round":"1"}}}`,
+			`{"spec":{"type":"LoadBalancer","externalTrafficPolicy":"Local"}}`,
+			`{"spec":{"type":"ClusterIP","externalTrafficPolicy":null,"ports":[{"name":"http","port":80}]}}`,
+			`{"spec":{"type":"NodePort"}}`,
+		} {
+			if _, err := services.Patch(t.Context(), name, types.MergePatchType, []byte(body), metav1.PatchOptions{}); err != nil {
+				t.Errorf("%s, %s: %v", name, body, err)
+			}
+		}
+	}
 }
 
 // deniedLater lets a quota refuse a Service after its reservation.

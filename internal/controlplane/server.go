@@ -110,12 +110,17 @@ func adjust(serverConfig *app.Config, c config.ControlPlane) {
 	aggregator.OpenAPIV3Config = openapi.NarrowV3(aggregator.OpenAPIV3Config, "kube-aggregator", "apimachinery")
 }
 
+// services are read from the store, not from a watch cache: upstream's first attempt at an update takes the cache's copy,
+// and when that is old it fails at the store and keeps the node ports that it has allocated, for minutes. Upstream then
+// allocates others, but here the host names them, and the attempt that follows would be refused its own.
+var services = schema.GroupResource{Resource: "services"}
+
 // shareClient makes the resources of all three servers use one connection.
 func shareClient(serverConfig *app.Config, client *sharedclient.Client) {
 	sizes := kubeapiserver.DefaultWatchCacheSizes()
 	uncached := func(resource schema.GroupResource) bool {
 		size, known := sizes[resource]
-		return known && size == 0
+		return resource == services || known && size == 0
 	}
 	core, extensions := serverConfig.KubeAPIs.ControlPlane.Generic, serverConfig.ApiExtensions
 	aggregator := serverConfig.Aggregator.GenericConfig
