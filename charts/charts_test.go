@@ -14,6 +14,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
+
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/fence"
 )
 
 // render returns what the chart makes of values, one document each.
@@ -108,6 +110,18 @@ func TestDeploymentsAreUnprivileged(t *testing.T) {
 	}
 }
 
+func TestDNSIsWhatTheFenceLetsThrough(t *testing.T) {
+	documents, err := render(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deployment appsv1.Deployment
+	find(t, documents, "Deployment", "matryoshka-dns", &deployment)
+	if got := deployment.Spec.Template.Labels[fence.LabelDNS]; got != fence.LabelDNSValue {
+		t.Errorf("the label %s of the DNS is %q; the pods of virtual clusters may talk to %q only", fence.LabelDNS, got, fence.LabelDNSValue)
+	}
+}
+
 func TestReplicas(t *testing.T) {
 	documents, err := render(t, map[string]any{"agent": map[string]any{"replicas": 2}})
 	if err != nil {
@@ -145,6 +159,29 @@ func TestPublishedFrontDoorIsAlone(t *testing.T) {
 	}
 }
 
+func TestIngressAnnotations(t *testing.T) {
+	for want, values := range map[string]map[string]any{
+		"": nil,
+		"--ingress-annotations=a.test/one,b.test/two": {"ingress": map[string]any{"annotations": []any{"a.test/one", "b.test/two"}}},
+	} {
+		documents, err := render(t, values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var deployment appsv1.Deployment
+		find(t, documents, "Deployment", "matryoshka-agent", &deployment)
+		got := ""
+		for _, arg := range deployment.Spec.Template.Spec.Containers[0].Args {
+			if strings.HasPrefix(arg, "--ingress-annotations") {
+				got = arg
+			}
+		}
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestBadValues(t *testing.T) {
 	cases := map[string]struct {
 		values map[string]any
@@ -153,6 +190,7 @@ func TestBadValues(t *testing.T) {
 		"UnknownKey":  {map[string]any{"frontdoor": map[string]any{}}, "frontdoor"},
 		"NoHTTPS":     {map[string]any{"frontDoor": map[string]any{"address": "http://x"}}, "/frontDoor/address"},
 		"NoReplicas":  {map[string]any{"agent": map[string]any{"replicas": 0}}, "/agent/replicas"},
+		"Annotation":  {map[string]any{"ingress": map[string]any{"annotations": []any{"a.test/one,b.test/two"}}}, "/ingress/annotations"},
 		"ServiceType": {map[string]any{"frontDoor": map[string]any{"service": map[string]any{"type": "Ingress"}}}, "/frontDoor/service/type"},
 	}
 	for name, tc := range cases {

@@ -10,6 +10,7 @@ package addressdoor
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/matryoshka-dev/matryoshka/internal/addressdoor/reservation"
+	"github.com/matryoshka-dev/matryoshka/internal/connlimit"
 	"github.com/matryoshka-dev/matryoshka/internal/dooridentity"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
@@ -36,6 +38,10 @@ const (
 	// reservationTime is how long a reservation waits for its tenant Service to be stored: longer than all admission
 	// webhooks of a request together are allowed to take.
 	reservationTime = 2 * time.Minute
+
+	// Bounds of open connections. A control plane keeps a few, and opens more while many Services are made at once.
+	maxConnections         = 4096
+	maxConnectionsOfSource = 256
 )
 
 // Options are what a Door needs. All fields are required unless they say otherwise.
@@ -46,6 +52,9 @@ type Options struct {
 	Tenants *tenants.Registry
 	// EnsureNamespace makes the mapped namespace of a tenant's namespace complete before it returns.
 	EnsureNamespace func(ctx context.Context, tenant tenants.Tenant, namespace string) error
+	// ForgetNamespace makes the next EnsureNamespace ask the host: the namespace turned out not to be there. Somebody else,
+	// or another replica, has deleted it.
+	ForgetNamespace func(hostNamespace string)
 	// TenantService tells the UID of a Service in the tenant, asked live; empty when there is none.
 	TenantService TenantService
 	// Clock is the time; nil means the real one.
@@ -58,7 +67,7 @@ type Options struct {
 // there is no such Service.
 type TenantService func(ctx context.Context, tenant tenants.Tenant, namespace, name string) (types.UID, error)
 
-// Door answers requests for addresses. It is an http.Handler for a server with dooridentity.ServerConfig.
+// Door answers requests for addresses. It is an http.Handler for a server with dooridentity.ServerConfig, which Serve is.
 type Door struct {
 	Options
 	limits *limits
@@ -75,8 +84,8 @@ func New(options Options) *Door {
 	return &Door{Options: options, limits: newLimits()}
 }
 
-// Serve answers on a TLS listener (see dooridentity.ServerConfig) until the context ends.
-func (d *Door) Serve(ctx context.Context, listener net.Listener) error {
+// Serve answers on a plain listener with a TLS configuration of dooridentity.ServerConfig until the context ends.
+func (d *Door) Serve(ctx context.Context, listener net.Listener, config *tls.Config) error {
 	server := &http.Server{
 		Handler:           d,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -92,7 +101,7 @@ func (d *Door) Serve(ctx context.Context, listener net.Listener) error {
 		defer cancel()
 		stopped <- server.Shutdown(grace)
 	})
-	err := server.Serve(listener)
+	err := server.Serve(tls.NewListener(connlimit.New(listener, maxConnections, maxConnectionsOfSource), config))
 	if stop() || !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the address door: %w", err)
 	}

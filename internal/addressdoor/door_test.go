@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -48,6 +49,8 @@ type fixture struct {
 	host *fake.Clientset
 	// ensured are the namespaces that the door asked for.
 	ensured []string
+	// forgotten are the host namespaces that the door found missing.
+	forgotten []string
 	// virtual are the Services of tenant A by namespace/name.
 	virtual map[string]types.UID
 }
@@ -66,9 +69,10 @@ func newFixture(t *testing.T, hostServices ...runtime.Object) *fixture {
 			f.ensured = append(f.ensured, tenant.ID+"/"+namespace)
 			return nil
 		},
-		TenantService: f.tenantService,
-		Clock:         clocktesting.NewFakePassiveClock(time.Unix(10_000, 0)),
-		Log:           slog.New(slog.DiscardHandler),
+		ForgetNamespace: func(hostNamespace string) { f.forgotten = append(f.forgotten, hostNamespace) },
+		TenantService:   f.tenantService,
+		Clock:           clocktesting.NewFakePassiveClock(time.Unix(10_000, 0)),
+		Log:             slog.New(slog.DiscardHandler),
 	})
 	return f
 }
@@ -148,6 +152,45 @@ func TestReserveMakesNamespaceFirst(t *testing.T) {
 	}
 	if until, ok := reservedUntil(hostService); !ok || !until.Equal(time.Unix(10_000, 0).Add(reservationTime)) {
 		t.Errorf("reserved until %v %v", until, ok)
+	}
+}
+
+// The namespace was there when it was last looked at, and another replica of the agent has deleted it since.
+func TestNamespaceIsGone(t *testing.T) {
+	f := newFixture(t)
+	misses := 1
+	f.host.PrependReactor("create", "services", func(clienttesting.Action) (bool, runtime.Object, error) {
+		if misses == 0 {
+			return false, nil, nil
+		}
+		misses--
+		return true, nil, apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, hostNamespaceA)
+	})
+	code, _, failure := f.ask(t, tenantA.UID, reservation.Request{Service: *service(corev1.ServiceTypeClusterIP, nil)})
+	if code != http.StatusOK {
+		t.Fatalf("%d %v", code, failure)
+	}
+	if diff := cmp.Diff([]string{hostNamespaceA}, f.forgotten); diff != "" {
+		t.Errorf("forgotten namespaces (-want +got):\n%s", diff)
+	}
+	if len(f.ensured) != 2 {
+		t.Errorf("the namespace was asked for %d times, want 2", len(f.ensured))
+	}
+}
+
+func TestNamespaceIsBeingDeleted(t *testing.T) {
+	f := newFixture(t)
+	f.host.PrependReactor("create", "services", func(clienttesting.Action) (bool, runtime.Object, error) {
+		err := apierrors.NewForbidden(schema.GroupResource{Resource: "services"}, "web", errors.New("being terminated"))
+		err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+		return true, nil, err
+	})
+	code, _, failure := f.ask(t, tenantA.UID, reservation.Request{Service: *service(corev1.ServiceTypeClusterIP, nil)})
+	if code != http.StatusServiceUnavailable || !strings.Contains(failure.Message, `still deleting the namespace "default"`) {
+		t.Errorf("got %d %q, want to be told to try again", code, failure.Message)
+	}
+	if len(f.forgotten) != 1 {
+		t.Errorf("forgotten namespaces are %v", f.forgotten)
 	}
 }
 

@@ -2,7 +2,6 @@ package addressdoor_test
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
@@ -45,6 +44,12 @@ type pair struct {
 func newPair(t *testing.T) pair {
 	t.Helper()
 	host := client(t, testenv.StartHost(t))
+	for _, name := range []string{mapping.ControlNamespace(tenantID), hostNamespace} {
+		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if _, err := host.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	registry := tenants.NewRegistry()
 	tenant := tenants.Tenant{ID: tenantID, UID: tenantUID, Namespace: "demo", Name: "hello"}
 	registry.Set(tenant)
@@ -92,7 +97,8 @@ func writeIdentity(t *testing.T, directory string, authority *pki.Authority) {
 func serve(t *testing.T, host kubernetes.Interface, registry *tenants.Registry, authority *pki.Authority) string {
 	t.Helper()
 	door := addressdoor.New(addressdoor.Options{
-		Host: host, Tenants: registry, TenantService: addressdoor.AskTenant, Log: slog.New(slog.DiscardHandler),
+		Host: host, Tenants: registry, TenantService: addressdoor.AskTenant, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		ForgetNamespace: func(string) {},
 		EnsureNamespace: func(ctx context.Context, tenant tenants.Tenant, namespace string) error {
 			made := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: mapping.HostNamespace(tenant.ID, namespace)}}
 			_, err := host.CoreV1().Namespaces().Create(ctx, made, metav1.CreateOptions{})
@@ -110,7 +116,7 @@ func serve(t *testing.T, host kubernetes.Interface, registry *tenants.Registry, 
 	outer := dooridentity.ServerConfig(serving.Certificate, func() (*x509.CertPool, error) { return authority.Pool(), nil })
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- door.Serve(ctx, tls.NewListener(listener, outer)) }()
+	go func() { done <- door.Serve(ctx, listener, outer) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

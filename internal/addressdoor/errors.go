@@ -40,6 +40,13 @@ func (e *predecessorError) Error() string {
 	return fmt.Sprintf("the host cluster is still deleting the Service %q that was here before", e.name)
 }
 
+// leavingError says that the mapped namespace of an earlier tenant namespace of the same name is still being deleted.
+type leavingError struct{ namespace string }
+
+func (e *leavingError) Error() string {
+	return fmt.Sprintf("the host cluster is still deleting the namespace %q that was here before", e.namespace)
+}
+
 // existsError says that the tenant has a Service of this name already.
 type existsError struct{ name string }
 
@@ -54,6 +61,9 @@ func (d *Door) explain(tenant tenants.Tenant, request reservation.Request, err e
 		return conflict(service.Name, err.Error()+"; choose another name, or ask the operator of the host cluster to remove it")
 	}
 	if predecessor := (&predecessorError{}); errors.As(err, &predecessor) {
+		return unavailable(err.Error() + "; try again in a moment")
+	}
+	if leaving := (&leavingError{}); errors.As(err, &leaving) {
 		return unavailable(err.Error() + "; try again in a moment")
 	}
 	if exists := (&existsError{}); errors.As(err, &exists) {

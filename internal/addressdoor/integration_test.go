@@ -10,7 +10,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 )
@@ -228,14 +227,9 @@ func testDryRun(t *testing.T, p pair) {
 		t.Errorf("a dry run left a host Service: %v", err)
 	}
 	// In a namespace that the host does not have yet, the control namespace is asked.
-	for _, c := range []struct {
-		client kubernetes.Interface
-		name   string
-	}{{p.virtual, "fresh"}, {p.host, mapping.ControlNamespace(tenantID)}} {
-		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.name}}
-		if _, err := c.client.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
-		}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "fresh"}}
+	if _, err := p.virtual.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 	fresh := newService("dry", func(s *corev1.Service) { s.Namespace = "fresh" })
 	made, err = p.virtual.CoreV1().Services("fresh").Create(t.Context(), fresh, dryRun)

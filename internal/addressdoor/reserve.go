@@ -53,11 +53,12 @@ func (d *Door) reserve(ctx context.Context, tenant tenants.Tenant, request reser
 	}
 	if request.DryRun {
 		a.dryRun = []string{metav1.DryRunAll}
-	} else if err := d.EnsureNamespace(ctx, tenant, service.Namespace); err != nil {
-		return nil, fmt.Errorf("make the mapped namespace of %q: %w", service.Namespace, err)
 	}
 	var last error
 	for range attempts {
+		if err := d.ensureNamespace(ctx, a); err != nil {
+			return nil, err
+		}
 		hostService, err := d.hold(ctx, a)
 		if err == nil {
 			return d.withHealthCheckPort(ctx, a, hostService, answerFrom(hostService, service))
@@ -68,6 +69,17 @@ func (d *Door) reserve(ctx context.Context, tenant tenants.Tenant, request reser
 		last = err
 	}
 	return nil, last
+}
+
+// ensureNamespace makes the mapped namespace, of which a dry run has no need.
+func (d *Door) ensureNamespace(ctx context.Context, a ask) error {
+	if len(a.dryRun) > 0 {
+		return nil
+	}
+	if err := d.EnsureNamespace(ctx, a.tenant, a.service.Namespace); err != nil {
+		return fmt.Errorf("make the mapped namespace of %q: %w", a.service.Namespace, err)
+	}
+	return nil
 }
 
 // validate refuses names that could not be mapped. Everything else is validated by the host and by the tenant itself.
@@ -127,10 +139,17 @@ func (d *Door) create(ctx context.Context, a ask) (*corev1.Service, error) {
 		// A dry run makes no namespace; the control namespace is always there and is asked in its place.
 		return d.try(ctx, mapping.ControlNamespace(a.tenant.ID), wanted)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("reserve the addresses on the host: %w", err)
+	switch {
+	case err == nil:
+		return hostService, nil
+	case apierrors.IsNotFound(err):
+		d.ForgetNamespace(a.hostNamespace)
+		return nil, errAgain
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		d.ForgetNamespace(a.hostNamespace)
+		return nil, &leavingError{namespace: a.service.Namespace}
 	}
-	return hostService, nil
+	return nil, fmt.Errorf("reserve the addresses on the host: %w", err)
 }
 
 // try asks the host what it would allocate, under a name that collides with nothing.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -120,29 +118,6 @@ func newManager(ctx context.Context, config *Config) (manager.Manager, error) {
 		return nil, fmt.Errorf("make the manager of the controllers: %w", err)
 	}
 	return mgr, nil
-}
-
-// addHealth makes /readyz answer when the caches are filled: before that the doors know no tenant.
-func (a *agent) addHealth() error {
-	if err := a.manager.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return fmt.Errorf("add /healthz: %w", err)
-	}
-	var filled flag
-	err := a.manager.Add(everyReplica(func(ctx context.Context) error {
-		if a.manager.GetCache().WaitForCacheSync(ctx) {
-			filled.set()
-		}
-		<-ctx.Done()
-		return nil
-	}))
-	if err != nil {
-		return fmt.Errorf("watch the caches: %w", err)
-	}
-	err = a.manager.AddReadyzCheck("caches", func(*http.Request) error { return filled.check() })
-	if err != nil {
-		return fmt.Errorf("add /readyz: %w", err)
-	}
-	return nil
 }
 
 func (a *agent) lifecycleOptions(synced func(tenants.Tenant) bool) virtualcluster.Options {

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
@@ -10,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -38,11 +38,12 @@ func (a *agent) addDoors(ctx context.Context) error {
 			_, err := a.namespaces.Ensure(ctx, tenant, namespace)
 			return err
 		},
-		TenantService: addressdoor.AskTenant,
-		Log:           a.log.With("part", "addressdoor"),
+		ForgetNamespace: a.namespaces.Forget,
+		TenantService:   addressdoor.AskTenant,
+		Log:             a.log.With("part", "addressdoor"),
 	})
 	err = a.listen(ctx, "address door", a.config.AddressDoorListen, func(ctx context.Context, listener net.Listener) error {
-		return addresses.Serve(ctx, tls.NewListener(listener, outer))
+		return addresses.Serve(ctx, listener, outer)
 	})
 	if err != nil {
 		return err
@@ -61,15 +62,19 @@ func (a *agent) addDoors(ctx context.Context) error {
 	return a.listen(ctx, "kubelet door", a.config.KubeletDoorListen, kubelets.Serve)
 }
 
-// nodeAddress looks a host node's InternalIP up. The answer of the API server's own cache is good enough.
-func nodeAddress(host kubernetes.Interface) func(context.Context, string) (string, bool, error) {
-	return func(ctx context.Context, name string) (string, bool, error) {
+// nodeAddress looks a host node's InternalIP up. A node that the tenant is not given by its selector is none for it. The
+// answer of the API server's own cache is good enough.
+func nodeAddress(host kubernetes.Interface) func(context.Context, tenants.Tenant, string) (string, bool, error) {
+	return func(ctx context.Context, tenant tenants.Tenant, name string) (string, bool, error) {
 		node, err := host.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{ResourceVersion: "0"})
 		if apierrors.IsNotFound(err) {
 			return "", false, nil
 		}
 		if err != nil {
 			return "", false, fmt.Errorf("get node %q: %w", name, err)
+		}
+		if !labels.SelectorFromSet(tenant.Spec.Nodes.Selector).Matches(labels.Set(node.Labels)) {
+			return "", false, nil
 		}
 		for _, address := range node.Status.Addresses {
 			if address.Type == corev1.NodeInternalIP {

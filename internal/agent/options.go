@@ -24,6 +24,8 @@ type Options struct {
 	ClusterDomain    string
 	LeaderElect      bool
 	LogLevel         string
+	// IngressAnnotations are annotations of tenants' Ingresses that go down beside those that are known to be harmless.
+	IngressAnnotations []string
 
 	FrontDoorListen   string
 	KubeletDoorListen string
@@ -58,6 +60,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.DNSService, "dns-service", o.DNSService, "name of the Service of matryd dns")
 	flags.StringVar(&o.ClusterDomain, "cluster-domain", o.ClusterDomain, "DNS domain of the virtual clusters")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "elect a leader among the replicas; without it there must be one only")
+	flags.StringSliceVar(&o.IngressAnnotations, "ingress-annotations", o.IngressAnnotations, "keys of annotations that Ingresses of virtual clusters may have on the host, with any value, beside those that are known to be harmless")
 	flags.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
 	flags.StringVar(&o.FrontDoorListen, "front-door-listen", o.FrontDoorListen, "address of the front door")
 	flags.StringVar(&o.KubeletDoorListen, "kubelet-door-listen", o.KubeletDoorListen, "address of the kubelet door")

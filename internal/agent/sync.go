@@ -11,13 +11,20 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingress"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingressclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/namespace"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/networkpolicy"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/node"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolume"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolumeclaim"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/pod"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/poddisruptionbudget"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/priorityclass"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/runtimeclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/service"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
@@ -26,18 +33,27 @@ import (
 )
 
 // kinds are those that the sync keeps in step.
-func (a *agent) kinds(ensurer *namespaces.Ensurer) []engine.Kind {
+func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source) []engine.Kind {
+	secrets := pod.NewSecretCopier(ingress.SecretReferrer())
 	pods := pod.NewKinds(pod.Options{
 		DNSService:    types.NamespacedName{Namespace: a.config.Namespace, Name: a.config.DNSService},
 		ClusterDomain: a.config.ClusterDomain,
+		Secrets:       secrets,
+		Labels:        networkpolicy.PodLabels,
 	})
 	return append(pods,
-		endpointslice.New(),
+		endpointslice.New(ranges),
 		event.New(),
-		namespace.New(ensurer),
+		ingress.New(ingress.Options{Secrets: secrets, Annotations: a.config.IngressAnnotations}),
+		ingressclass.New(),
+		namespace.New(ensurer, ranges),
+		networkpolicy.New(networkpolicy.Options{SystemNamespace: a.config.Namespace, Ranges: ranges}),
 		node.New(),
 		persistentvolume.New(),
 		persistentvolumeclaim.New(),
+		poddisruptionbudget.New(),
+		priorityclass.New(),
+		runtimeclass.New(),
 		service.New(time.Now),
 		storageclass.New(),
 	)
@@ -45,8 +61,11 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer) []engine.Kind {
 
 // addSync adds the lifecycle controller and the sync engine, which the lifecycle asks whether a tenant is served.
 func (a *agent) addSync() error {
-	a.namespaces = namespaces.New(client.WithFieldOwner(a.host, engine.FieldManager), namespaces.Options{SystemNamespace: a.config.Namespace})
-	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces), engine.Options{
+	ranges := hostranges.NewSource(a.host, time.Now)
+	a.namespaces = namespaces.New(client.WithFieldOwner(a.host, engine.FieldManager), namespaces.Options{
+		SystemNamespace: a.config.Namespace, Ranges: ranges,
+	})
+	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces, ranges), engine.Options{
 		Namespaces: a.namespaces,
 		Logger:     a.log.With("part", "sync"),
 		Registerer: metrics.Registry,
@@ -54,6 +73,7 @@ func (a *agent) addSync() error {
 	if err != nil {
 		return fmt.Errorf("make the sync engine: %w", err)
 	}
+	ranges.Follow(sync.HostCache())
 	// On the leader only: that is what a plain runnable is for the manager.
 	if err := a.manager.Add(manager.RunnableFunc(sync.Run)); err != nil {
 		return fmt.Errorf("add the sync engine: %w", err)

@@ -75,6 +75,7 @@ func New(streams genericiooptions.IOStreams) *cobra.Command {
 		return exit.WithNext(exit.Usagef("%w", err), "`%s --help` lists the flags", command.CommandPath())
 	})
 	target.AddFlags(root.PersistentFlags())
+	addVerbosity(root.PersistentFlags())
 	_ = root.MarkPersistentFlagFilename("kubeconfig")
 	_ = root.MarkPersistentFlagDirname("data-dir")
 
@@ -89,6 +90,7 @@ func New(streams genericiooptions.IOStreams) *cobra.Command {
 		install.NewCommand(streams, target), kubectl.NewCommand(target),
 		about.NewVersion(streams, target), about.NewExitCodes(),
 	)
+	strictHelp(root)
 	return root
 }
 

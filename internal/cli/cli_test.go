@@ -30,6 +30,10 @@ func TestBadInput(t *testing.T) {
 		says []string
 	}{
 		"unknown command":       {"upp", exit.Usage, []string{`"upp"`, `did you mean "up"`}},
+		"unknown help topic":    {"help turnips", exit.Usage, []string{"turnips", "matry --help"}},
+		"unknown help of noun":  {"help get turnips", exit.Usage, []string{"get turnips"}},
+		"unknown shell":         {"completion tcsh", exit.Usage, []string{"tcsh", "bash"}},
+		"bad verbosity":         {"get vc -v loud", exit.Usage, []string{"loud"}},
 		"unknown noun":          {"get turnips", exit.Usage, []string{"turnips", "virtualclusters"}},
 		"unknown flag":          {"get vc --nonsense", exit.Usage, []string{"--nonsense", "matry get virtualclusters --help"}},
 		"flag at the wrong end": {"get --nonsense vc", exit.Usage, []string{"--nonsense"}},
@@ -52,6 +56,8 @@ func TestBadInput(t *testing.T) {
 		"down elsewhere":        {"down --context x", exit.Usage, []string{"--data-dir"}},
 		"no archive":            {"load image /no/such.tar", exit.Usage, []string{"/no/such.tar"}},
 		"bad values":            {"install --set x", exit.Usage, []string{"--set"}},
+		"unknown value":         {"install --set frontDoor.colour=red", exit.Usage, []string{"colour", "--print-values"}},
+		"no chart":              {"install --chart /no/such", exit.Usage, []string{"--chart", "/no/such"}},
 		"stopped host":          {"status -o yaml", exit.NotFound, []string{"Stopped", "matry up"}},
 		"bad status format":     {"status -o wide", exit.Usage, []string{"wide"}},
 		"bad version format":    {"version --client -o xml", exit.Usage, []string{"xml"}},
@@ -116,6 +122,15 @@ func TestCommandsAreDocumented(t *testing.T) {
 	check(New(genericiooptions.NewTestIOStreamsDiscard()))
 	if seen < 15 {
 		t.Errorf("%d commands seen: the test looks in the wrong place", seen)
+	}
+}
+
+func TestHelpIsFound(t *testing.T) {
+	for _, args := range []string{"help", "help get", "help get vc", "help kubectl", "completion", "completion bash"} {
+		stdout, stderr, code := matry(t, strings.Fields(args)...)
+		if code != exit.OK || stdout == "" || stderr != "" {
+			t.Errorf("matry %s: code %d, %d bytes on standard output, %q on standard error", args, code, len(stdout), stderr)
+		}
 	}
 }
 

@@ -103,6 +103,7 @@ func adjust(serverConfig *app.Config, c config.ControlPlane) {
 	core.ControlPlane.Generic.DisabledPostStartHooks.Insert(disabledHooks...)
 	// Of the three servers' configurations, which are copies, this is the one with all the built-in kinds.
 	core.ControlPlane.Generic.SkipOpenAPIInstallation = true
+	openapi.NameOperations(core.ControlPlane.Generic.OpenAPIConfig, core.ControlPlane.Generic.OpenAPIV3Config)
 	extensions, aggregator := serverConfig.ApiExtensions.GenericConfig, serverConfig.Aggregator.GenericConfig
 	extensions.OpenAPIConfig = openapi.NarrowV2(extensions.OpenAPIConfig, "apiextensions", "apimachinery")
 	extensions.OpenAPIV3Config = openapi.NarrowV3(extensions.OpenAPIV3Config, "apiextensions", "apimachinery")

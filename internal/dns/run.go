@@ -18,8 +18,15 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/matryoshka-dev/matryoshka/internal/connlimit"
 	"github.com/matryoshka-dev/matryoshka/internal/dns/hostview"
 	"github.com/matryoshka-dev/matryoshka/internal/dns/zone"
+)
+
+// Bounds of TCP connections. An idle one is closed after some seconds.
+const (
+	maxConnections         = 4096
+	maxConnectionsOfSource = 64
 )
 
 // stopTime is how long requests under way may take after the end was asked for.
@@ -155,7 +162,7 @@ func serve(ctx context.Context, domain string, view *hostview.View, upstream []s
 		})
 	}
 	running.Go(func() { view.Run(ctx) })
-	start("serve DNS over TCP", func() error { return server.Serve(newBoundedListener(l.tcp)) })
+	start("serve DNS over TCP", func() error { return server.Serve(connlimit.New(l.tcp, maxConnections, maxConnectionsOfSource)) })
 	start("serve DNS over UDP", func() error { return server.ServePacket(l.udp) })
 	start("serve probes", func() error { return probes.Serve(l.http) })
 

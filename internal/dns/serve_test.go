@@ -2,7 +2,6 @@ package dns
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -184,60 +183,6 @@ func TestUpstreams(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestBoundedListener(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bounded := newBoundedListener(listener)
-	defer bounded.Close()
-	accepted := make(chan net.Conn, maxConnectionsOfSource+2)
-	go func() {
-		for {
-			conn, err := bounded.Accept()
-			if err != nil {
-				close(accepted)
-				return
-			}
-			accepted <- conn
-		}
-	}()
-	dial := func() net.Conn {
-		conn, err := net.Dial("tcp", listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { conn.Close() })
-		return conn
-	}
-	var held []net.Conn
-	for range maxConnectionsOfSource {
-		dial()
-		held = append(held, <-accepted)
-	}
-	refused := dial()
-	if err := refused.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := refused.Read(make([]byte, 1)); err == nil || isTimeout(err) {
-		t.Errorf("one connection too many was not closed: %v", err)
-	}
-	// Closing twice must give back one place only.
-	for range 2 {
-		_ = held[0].Close()
-	}
-	dial()
-	<-accepted
-	if bounded.count != maxConnectionsOfSource {
-		t.Errorf("%d connections are counted", bounded.count)
-	}
-}
-
-func isTimeout(err error) bool {
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 func TestValidate(t *testing.T) {

@@ -1,12 +1,21 @@
 package frontdoor
 
 import (
+	"net"
+	"net/netip"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// limit counts connections, in all and per tenant.
+// Bounds of connections whose server name is not known yet: an honest client says it in the first packet. A source may be
+// a load balancer that stands for many clients.
+const (
+	maxNameless         = 2048
+	maxNamelessOfSource = 256
+)
+
+// limit counts connections: in all, per tenant, and those that have not said yet where they want to go.
 type limit struct {
 	maxTotal, maxPerTenant int
 
@@ -14,21 +23,45 @@ type limit struct {
 	// The following are protected by mu.
 	total    int
 	byTenant map[types.UID]int
+	nameless int
+	bySource map[netip.Addr]int
 }
 
 func newLimit(maxTotal, maxPerTenant int) *limit {
-	return &limit{maxTotal: maxTotal, maxPerTenant: maxPerTenant, byTenant: map[types.UID]int{}}
+	return &limit{maxTotal: maxTotal, maxPerTenant: maxPerTenant, byTenant: map[types.UID]int{}, bySource: map[netip.Addr]int{}}
 }
 
-// enter counts a connection in, unless there are too many.
-func (l *limit) enter() bool {
+// enter counts a connection in, unless there are too many. named must be called when its server name is known or will
+// never be, and leave after that.
+func (l *limit) enter(remote net.Addr) (named func(), ok bool) {
+	source := sourceOf(remote)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.total >= l.maxTotal {
-		return false
+	if l.total >= l.maxTotal || l.nameless >= maxNameless || l.bySource[source] >= maxNamelessOfSource {
+		return nil, false
 	}
 	l.total++
-	return true
+	l.nameless++
+	l.bySource[source]++
+	return func() { l.named(source) }, true
+}
+
+func (l *limit) named(source netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.nameless--
+	if l.bySource[source]--; l.bySource[source] == 0 {
+		delete(l.bySource, source)
+	}
+}
+
+// sourceOf is the zero address for connections that have none, as in tests.
+func sourceOf(remote net.Addr) netip.Addr {
+	address, ok := remote.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return address.AddrPort().Addr().Unmap()
 }
 
 func (l *limit) leave() {

@@ -34,6 +34,9 @@ type Server struct {
 	// MaxConnections in all, and per tenant. 0 means 8192 and 1024.
 	MaxConnections          int
 	MaxConnectionsPerTenant int
+
+	// helloTimeout is helloTimeout but in tests.
+	helloTimeout time.Duration
 }
 
 // Serve accepts connections until the context ends. It closes the listener and returns when every connection is
@@ -62,25 +65,24 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 			}
 			continue
 		}
-		if !limit.enter() {
+		named, ok := limit.enter(client.RemoteAddr())
+		if !ok {
 			client.Close()
 			continue
 		}
 		connections.Go(func() {
 			defer limit.leave()
 			defer client.Close()
-			s.handle(ctx, client, limit)
+			s.handle(ctx, client, limit, named)
 		})
 	}
 }
 
-func (s *Server) handle(ctx context.Context, client net.Conn, limit *limit) {
+func (s *Server) handle(ctx context.Context, client net.Conn, limit *limit, named func()) {
 	stop := context.AfterFunc(ctx, func() { client.Close() })
 	defer stop()
-	if client.SetDeadline(time.Now().Add(helloTimeout)) != nil {
-		return
-	}
-	name, hello, err := readServerName(ctx, client)
+	name, hello, err := s.greet(ctx, client)
+	named()
 	if err != nil {
 		s.Log.Debug("Refused a connection at the front door", "error", err.Error())
 		if errors.Is(err, errNoServerName) {
@@ -101,6 +103,18 @@ func (s *Server) handle(ctx context.Context, client net.Conn, limit *limit) {
 	}
 	defer limit.leaveTenant(tenant.UID)
 	s.pass(ctx, client, hello, tenant)
+}
+
+// greet reads the server name in the time that a client has for it.
+func (s *Server) greet(ctx context.Context, client net.Conn) (name string, hello []byte, err error) {
+	timeout := s.helloTimeout
+	if timeout == 0 {
+		timeout = helloTimeout
+	}
+	if err := client.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return "", nil, fmt.Errorf("set a deadline: %w", err)
+	}
+	return readServerName(ctx, client)
 }
 
 // find knows a tenant by the first label of the server name.

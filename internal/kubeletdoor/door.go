@@ -44,8 +44,8 @@ type Options struct {
 	Tenants *tenants.Registry
 	// TLS is the outer TLS: dooridentity.ServerConfig.
 	TLS *tls.Config
-	// NodeAddress is the InternalIP of a host node; ok is false when there is no such node.
-	NodeAddress func(ctx context.Context, node string) (address string, ok bool, err error)
+	// NodeAddress is the InternalIP of a host node; ok is false when there is no such node for this tenant.
+	NodeAddress func(ctx context.Context, tenant tenants.Tenant, node string) (address string, ok bool, err error)
 	// Log is where refusals and faults are told; nil means slog.Default.
 	Log *slog.Logger
 }
@@ -53,9 +53,11 @@ type Options struct {
 // Door serves tunnels.
 type Door struct {
 	Options
-	host    kubernetes.Interface
-	proxy   *hostProxy
-	limits  *limits
+	host  kubernetes.Interface
+	proxy *hostProxy
+	// limits are of all requests, listings of those that list the pods of a node.
+	limits, listings *limits
+
 	tunnels *tunnels
 	inner   *http.Server
 	ready   *queue
@@ -70,7 +72,7 @@ func New(options Options) (*Door, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client for the host cluster: %w", err)
 	}
-	d := &Door{Options: options, host: host, limits: newLimits(), tunnels: newTunnels(), ready: newQueue()}
+	d := &Door{Options: options, host: host, limits: newLimits(maxRequestsOfTenant), listings: newLimits(maxListingsOfTenant), tunnels: newTunnels(), ready: newQueue()}
 	if d.proxy, err = newHostProxy(options.HostConfig, options.Log); err != nil {
 		return nil, err
 	}

@@ -217,7 +217,7 @@ func TestSeveralRequestsInOneTunnel(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	l := newLimits()
+	l := newLimits(maxRequestsOfTenant)
 	var releases []func()
 	for range maxRequestsOfTenant {
 		release, ok := l.acquire("uid-a")

@@ -200,7 +200,7 @@ func serve(t *testing.T, hostConfig *rest.Config, registry *tenants.Registry, au
 		HostConfig: hostConfig,
 		Tenants:    registry,
 		TLS:        dooridentity.ServerConfig(serving.Certificate, func() (*x509.CertPool, error) { return authority.Pool(), nil }),
-		NodeAddress: func(_ context.Context, node string) (string, bool, error) {
+		NodeAddress: func(_ context.Context, _ tenants.Tenant, node string) (string, bool, error) {
 			return nodeAddress, node == nodeName, nil
 		},
 		Log: slog.New(slog.DiscardHandler),

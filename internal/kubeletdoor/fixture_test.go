@@ -195,8 +195,10 @@ func newFixture(t *testing.T) *fixture {
 			func() (*tls.Certificate, error) { return serving, nil },
 			func() (*x509.CertPool, error) { return f.doorCA.pool, nil },
 		),
-		NodeAddress: func(_ context.Context, node string) (string, bool, error) { return nodeIP, node == nodeName, nil },
-		Log:         slog.New(slog.DiscardHandler),
+		NodeAddress: func(_ context.Context, tenant tenants.Tenant, node string) (string, bool, error) {
+			return nodeIP, node == nodeName || node == "of-b" && tenant.ID == "bbbbbbbb", nil
+		},
+		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

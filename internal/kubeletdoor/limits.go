@@ -13,18 +13,24 @@ import (
 // API server are left to the others.
 const maxRequestsOfTenant = 256
 
+// maxListingsOfTenant bounds the lists of a node's pods that are made for one tenant at a time: each is held in memory as
+// a whole.
+const maxListingsOfTenant = 2
+
 type limits struct {
+	most int
+
 	mu sync.Mutex
 	// running is protected by mu.
 	running map[types.UID]int
 }
 
-func newLimits() *limits { return &limits{running: map[types.UID]int{}} }
+func newLimits(most int) *limits { return &limits{most: most, running: map[types.UID]int{}} }
 
 func (l *limits) acquire(uid types.UID) (release func(), ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.running[uid] >= maxRequestsOfTenant {
+	if l.running[uid] >= l.most {
 		return nil, false
 	}
 	l.running[uid]++

@@ -23,6 +23,8 @@ const (
 	// podPage is how many pods are asked of the tenant at once, and maxPods how many are answered.
 	podPage = 250
 	maxPods = 2000
+	// maxPodBytes bounds what is read of the tenant's API server for one answer: what it sends is the tenant's choice.
+	maxPodBytes = 32 << 20
 )
 
 func (d *Door) serveNode(w http.ResponseWriter, r *http.Request, tenant tenants.Tenant, node string, path nodePath) {
@@ -32,6 +34,12 @@ func (d *Door) serveNode(w http.ResponseWriter, r *http.Request, tenant tenants.
 		writeBody(w, []byte("ok"))
 		return
 	}
+	release, ok := d.listings.acquire(tenant.UID)
+	if !ok {
+		http.Error(w, "the pods of this virtual cluster's nodes are being listed already; try again in a moment", http.StatusTooManyRequests)
+		return
+	}
+	defer release()
 	pods, err := tenantPods(r.Context(), tenant, node)
 	if err != nil {
 		d.Log.Info("Pods of a node could not be listed", "vcluster", tenant.UID, "node", node, "error", err)
@@ -58,7 +66,10 @@ func tenantPods(ctx context.Context, tenant tenants.Tenant, node string) ([]core
 	}
 	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
 	defer cancel()
-	virtualClient, err := kubernetes.NewForConfig(rest.CopyConfig(tenant.VirtualConfig))
+	config := rest.CopyConfig(tenant.VirtualConfig)
+	left := int64(maxPodBytes)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &boundedTransport{next: next, left: &left} })
+	virtualClient, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make a client for the tenant's API server: %w", err)
 	}

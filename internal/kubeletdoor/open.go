@@ -86,7 +86,7 @@ func (d *Door) connect(ctx context.Context, outer *tls.Conn) (*tunnel, error) {
 	if buffered.Buffered() > 0 {
 		return nil, &errRefused{http.StatusBadRequest, "data came before the tunnel stood"}
 	}
-	address, ok, err := d.NodeAddress(ctx, node)
+	address, ok, err := d.NodeAddress(ctx, tenant, node)
 	if err != nil {
 		d.Log.Error("Node of a tunnel could not be read", "vcluster", tenant.UID, "node", node, "error", err)
 		return nil, &errRefused{http.StatusServiceUnavailable, "the node cannot be looked up; try again in a moment"}

@@ -3,6 +3,7 @@ package kubeletdoor
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -32,18 +33,21 @@ type podRequest struct {
 	query     url.Values
 }
 
+// readOrWrite are the methods of streams: WebSocket begins with GET, SPDY with either.
+var readOrWrite = []string{http.MethodGet, http.MethodPost}
+
 var podActions = map[string]struct {
 	action       action
 	hasContainer bool
 	// hasUID allows a UID before the container, as the kubelet does.
 	hasUID  bool
-	methods string
+	methods []string
 }{
-	"containerLogs": {action: actionLog, hasContainer: true, methods: http.MethodGet},
-	"exec":          {action: actionExec, hasContainer: true, hasUID: true, methods: http.MethodGet + " " + http.MethodPost},
-	"attach":        {action: actionAttach, hasContainer: true, hasUID: true, methods: http.MethodGet + " " + http.MethodPost},
-	"portForward":   {action: actionPortForward, hasUID: true, methods: http.MethodGet + " " + http.MethodPost},
-	"run":           {action: actionRun, hasContainer: true, hasUID: true, methods: http.MethodPost},
+	"containerLogs": {action: actionLog, hasContainer: true, methods: []string{http.MethodGet}},
+	"exec":          {action: actionExec, hasContainer: true, hasUID: true, methods: readOrWrite},
+	"attach":        {action: actionAttach, hasContainer: true, hasUID: true, methods: readOrWrite},
+	"portForward":   {action: actionPortForward, hasUID: true, methods: readOrWrite},
+	"run":           {action: actionRun, hasContainer: true, hasUID: true, methods: []string{http.MethodPost}},
 }
 
 // nodePath is a path about the node itself.
@@ -93,7 +97,7 @@ func parsePod(r *http.Request) (podRequest, bool) {
 		return podRequest{}, false
 	}
 	form, ok := podActions[segments[0]]
-	if !ok || !strings.Contains(form.methods, r.Method) || r.Method == "" {
+	if !ok || !slices.Contains(form.methods, r.Method) {
 		return podRequest{}, false
 	}
 	request := podRequest{action: form.action, namespace: segments[1], pod: segments[2], query: r.URL.Query()}

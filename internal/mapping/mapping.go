@@ -33,6 +33,18 @@ const (
 	// LabelAccount is the account that a namespace belongs to.
 	LabelAccount = prefix + "account"
 
+	// LabelIngress and LabelEgress are, on a host pod, whether network policies of the tenant select it in this direction;
+	// see package fence.
+	LabelIngress = prefix + "ingress"
+	LabelEgress  = prefix + "egress"
+	// LabelIngressController marks, with value "true", the host namespaces whose pods bring in the traffic of Ingresses. Whoever
+	// runs the host sets it.
+	LabelIngressController = prefix + "ingress-controller"
+
+	// LabelOffer is, on a class of the host (StorageClass, IngressClass, RuntimeClass, PriorityClass), whether virtual clusters
+	// may use it: "true" or "false". Whoever runs the host sets it.
+	LabelOffer = prefix + "offer"
+
 	// NamespaceLabelPrefix begins the host form of a tenant's namespace label; see HostNamespaceLabel.
 	NamespaceLabelPrefix = "ns.matryoshka.dev/"
 )

@@ -29,7 +29,7 @@ type Tenant struct {
 	// ServiceAddress is the ClusterIP of the control plane's host Service (port 443).
 	ServiceAddress string
 
-	// VirtualConfig reaches the tenant's API server as system:masters. It has a timeout.
+	// VirtualConfig reaches the tenant's API server as system:masters, through Guard. It has no timeout: who calls sets one.
 	VirtualConfig *rest.Config
 
 	// RootCA is the PEM bundle that the tenant's workloads trust for the tenant's API server.

@@ -48,6 +48,14 @@ func (e *environment) checkBadVirtualClusters(t *testing.T) {
 			change: func(vc *clusterv1alpha1.VirtualCluster) { vc.Spec.Store.Type = "etcd" },
 			want:   `spec.store.type: Unsupported value: "etcd": supported values: "sqlite", "memory"`,
 		},
+		"NothingOfAVolume": {
+			change: func(vc *clusterv1alpha1.VirtualCluster) { vc.Spec.Store.Size = quantity("-1Gi") },
+			want:   "spec.store.size must be more than nothing",
+		},
+		"NoStorageClassName": {
+			change: func(vc *clusterv1alpha1.VirtualCluster) { vc.Spec.Store.StorageClassName = ptr.To("Fast Disks") },
+			want:   "spec.store.storageClassName must be the name of a StorageClass",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -59,7 +67,10 @@ func (e *environment) checkBadVirtualClusters(t *testing.T) {
 			}
 		})
 	}
-	e.create(t, newVirtualCluster(strings.Repeat("a", 50)))
+	good := newVirtualCluster(strings.Repeat("a", 50))
+	good.Spec.Nodes.Selector = map[string]string{"node.kubernetes.io/pool": "shared", "empty": ""}
+	good.Spec.Store.Size, good.Spec.Store.StorageClassName = quantity("500Mi"), ptr.To("fast.example.org")
+	e.create(t, good)
 }
 
 func (e *environment) checkChanges(t *testing.T) {
@@ -88,10 +99,26 @@ func (e *environment) checkChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.checkID(t, vc)
 	vc.Spec.Store.Size = quantity("1Gi")
 	vc.Spec.PodSecurity = clusterv1alpha1.PodSecurityRestricted
 	if err := e.admin.Update(t.Context(), vc); err != nil {
 		t.Errorf("change what may be changed: %v", err)
+	}
+}
+
+// checkID tries to exchange a virtual cluster's ID for another's.
+func (e *environment) checkID(t *testing.T, vc *clusterv1alpha1.VirtualCluster) {
+	vc.Status.ID = "kkkkaaaa"
+	if err := e.admin.Status().Update(t.Context(), vc); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"llllaaaa", ""} {
+		stolen := vc.DeepCopy()
+		stolen.Status.ID = id
+		if err := e.admin.Status().Update(t.Context(), stolen); err == nil || !strings.Contains(err.Error(), "status.id never changes") {
+			t.Errorf("the ID may become %q: %v", id, err)
+		}
 	}
 }
 
@@ -125,6 +152,15 @@ func (e *environment) checkConfinedAgent(t *testing.T) {
 		},
 		"SecretWithoutLabels": func() error {
 			return agent.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "a-kubeconfig"}})
+		},
+		"SecretThatTheHostFills": func() error {
+			return agent.Create(t.Context(), &corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{
+					Namespace: "demo", Name: "a-kubeconfig", Labels: labels,
+					Annotations: map[string]string{corev1.ServiceAccountNameKey: "default"},
+				},
+				Type: corev1.SecretTypeServiceAccountToken,
+			})
 		},
 		"NamespaceOfOtherName": func() error {
 			stolen := own.DeepCopy()
@@ -186,6 +222,17 @@ func (e *environment) checkReservedLabels(t *testing.T) {
 	own.Labels["team"] = "a"
 	if err := e.admin.Update(t.Context(), &own); err != nil {
 		t.Errorf("another label: %v", err)
+	}
+	for _, subresource := range []string{"status", "finalize"} {
+		var other corev1.Namespace
+		if err := e.admin.Get(t.Context(), client.ObjectKey{Name: "demo"}, &other); err != nil {
+			t.Fatal(err)
+		}
+		other.Labels[mapping.LabelKind] = mapping.KindMapped
+		err := e.admin.SubResource(subresource).Update(t.Context(), &other)
+		if err == nil || !strings.Contains(err.Error(), "set by the agent only") {
+			t.Errorf("by way of %s: got %v, want a refusal of the label", subresource, err)
+		}
 	}
 	delete(own.Labels, mapping.LabelUID)
 	if err := e.admin.Update(t.Context(), &own); err == nil || !strings.Contains(err.Error(), "set by the agent only") {

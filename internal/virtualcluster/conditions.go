@@ -89,13 +89,3 @@ func (r *Reconciler) reportAndWrite(ctx context.Context, before, vc *clusterv1al
 	}
 	return nil
 }
-
-// reportPaused says that nothing happens; what runs stays as it is, and so do the other conditions.
-func (r *Reconciler) reportPaused(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) error {
-	before := vc.DeepCopy()
-	if apimeta.FindStatusCondition(vc.Status.Conditions, clusterv1alpha1.ConditionReady) != nil {
-		return nil
-	}
-	setProgress(vc, reasonPaused, "The virtual cluster is paused and was never started; set spec.paused to false")
-	return r.reportAndWrite(ctx, before, vc, nil)
-}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"k8s.io/client-go/util/connrotation"
 	"k8s.io/utils/clock"
 
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
 )
 
@@ -124,7 +126,8 @@ func (c *connections) forget(uid types.UID) {
 func newConnection(tenant *pki.Tenant, address string, options *Options) (*connection, error) {
 	// The certificate renews itself inside the transport, so that whoever holds the configuration need never be told.
 	masters := pki.NewRenewing(tenant.Client, pki.MastersLeaf(), options.Clock)
-	dialer := connrotation.NewDialer(options.Dial)
+	target := net.JoinHostPort(address, strconv.Itoa(servicePort))
+	dialer := connrotation.NewDialer(onlyTo(target, options.Dial))
 	transport := &http.Transport{
 		DialContext:           dialer.DialContext,
 		TLSHandshakeTimeout:   handshakeTimeout,
@@ -141,9 +144,10 @@ func newConnection(tenant *pki.Tenant, address string, options *Options) (*conne
 			Time:                 options.Clock.Now,
 		},
 	}
+	guarded := tenants.Guard(transport)
 	config := &rest.Config{
-		Host:      "https://" + net.JoinHostPort(address, "443"),
-		Transport: transport,
+		Host:      "https://" + target,
+		Transport: guarded,
 		UserAgent: "matryoshka-agent",
 		QPS:       -1,
 		// A tenant chooses the warnings of its API server; they are no business of the agent's log.
@@ -162,7 +166,7 @@ func newConnection(tenant *pki.Tenant, address string, options *Options) (*conne
 		address:     address,
 		config:      config,
 		client:      client,
-		http:        &http.Client{Transport: transport, Timeout: probeTimeout},
+		http:        &http.Client{Transport: guarded, Timeout: probeTimeout},
 		transport:   transport,
 		kubelets:    pki.NewKubeletCertificates(tenant.Kubelet, options.Clock),
 		rootCA:      tenant.Serving.CertificatePEM(),
@@ -171,6 +175,17 @@ func newConnection(tenant *pki.Tenant, address string, options *Options) (*conne
 		clock:       options.Clock,
 		renewAt:     pki.RenewAt(certificate.Leaf),
 	}, nil
+}
+
+// onlyTo dials one address and no other: a tenant's API server can answer with a redirect, and the agent stands inside
+// the host's network, where such a request could do harm.
+func onlyTo(target string, dial connrotation.DialFunc) connrotation.DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address != target {
+			return nil, fmt.Errorf("the virtual cluster's API server leads to %s; only %s is its own", address, target)
+		}
+		return dial(ctx, network, address)
+	}
 }
 
 // probe asks the API server whether it is ready. Nil means yes; otherwise the error says what it answered.

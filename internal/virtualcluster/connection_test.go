@@ -6,10 +6,13 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
@@ -149,5 +152,58 @@ func TestProbe(t *testing.T) {
 			}
 			all.forget("u")
 		})
+	}
+}
+
+// A tenant who owns its API server may answer with a redirect to whatever the agent's pod can reach.
+func TestConnectionFollowsNobodyElsewhere(t *testing.T) {
+	var reached atomic.Int32
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() })
+	go func() {
+		for {
+			connection, err := other.Accept()
+			if err != nil {
+				return
+			}
+			reached.Add(1)
+			connection.Close()
+		}
+	}()
+	all, tenant, _, _ := newTestConnection(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://"+other.Addr().String()+"/", http.StatusTemporaryRedirect)
+	})
+	all.options.Dial = dialBy(all.options.Dial, other.Addr().String())
+	connection, err := all.get("u", tenant, "10.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := connection.probe(t.Context()); err == nil {
+		t.Error("a redirect of /readyz was followed")
+	}
+	if _, err := connection.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{}, metav1.CreateOptions{}); err == nil {
+		t.Error("a redirect of a request was followed")
+	}
+	// Whatever becomes of redirects, the connection itself leads to one address only.
+	_, err = connection.transport.DialContext(t.Context(), "tcp", other.Addr().String())
+	if err == nil || !strings.Contains(err.Error(), "only 10.0.0.1:443 is its own") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if reached.Load() != 0 {
+		t.Error("somebody else's server was reached")
+	}
+	all.forget("u")
+}
+
+// dialBy reaches other as it is, and everything else as before.
+func dialBy(before func(context.Context, string, string) (net.Conn, error), other string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == other {
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		}
+		return before(ctx, network, address)
 	}
 }

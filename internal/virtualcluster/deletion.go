@@ -7,10 +7,7 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -80,65 +77,12 @@ func (r *Reconciler) takeDown(ctx context.Context, vc *clusterv1alpha1.VirtualCl
 	}
 	for _, namespace := range namespaces {
 		remaining = append(remaining, namespace.Name)
-		if err := r.releasePods(ctx, namespace.Name); err != nil {
+		if err := releasePods(ctx, r.host, namespace.Name); err != nil {
 			return nil, err
 		}
 	}
 	slices.Sort(remaining)
 	return remaining, nil
-}
-
-// releasePods removes the finalizer that keeps a Job's host pod until its end is written down in the tenant, where
-// nobody will read it any more. It is done in every pass: a pod may have come in the moment of the deletion.
-func (r *Reconciler) releasePods(ctx context.Context, namespace string) error {
-	var pods corev1.PodList
-	if err := r.host.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
-		return fmt.Errorf("list the pods in Namespace %q: %w", namespace, err)
-	}
-	for _, pod := range pods.Items {
-		released := pod.DeepCopy()
-		if !controllerutil.RemoveFinalizer(released, mapping.FinalizerTerminalStatus) {
-			continue
-		}
-		err := client.IgnoreNotFound(r.host.Patch(ctx, released, client.StrategicMergeFrom(&pod)))
-		if err != nil {
-			return fmt.Errorf("release pod %q in Namespace %q: %w", pod.Name, namespace, err)
-		}
-	}
-	return nil
-}
-
-// emptyAndDelete removes what runs in a namespace before the namespace itself: the host's namespace controller waits
-// five seconds before it begins.
-func (r *Reconciler) emptyAndDelete(ctx context.Context, namespace *corev1.Namespace) error {
-	inNamespace := client.InNamespace(namespace.Name)
-	if namespace.Labels[mapping.LabelKind] == mapping.KindControl {
-		background := client.PropagationPolicy(metav1.DeletePropagationBackground)
-		if err := r.host.DeleteAllOf(ctx, &appsv1.StatefulSet{}, inNamespace, background); err != nil {
-			return fmt.Errorf("delete the StatefulSets in Namespace %q: %w", namespace.Name, err)
-		}
-	}
-	if err := r.host.DeleteAllOf(ctx, &corev1.Pod{}, inNamespace); err != nil {
-		return fmt.Errorf("delete the pods in Namespace %q: %w", namespace.Name, err)
-	}
-	if err := r.deleteServices(ctx, namespace.Name); err != nil {
-		return err
-	}
-	return r.deleteExactly(ctx, namespace)
-}
-
-// deleteServices deletes one by one: a collection of Services cannot be deleted on every host.
-func (r *Reconciler) deleteServices(ctx context.Context, namespace string) error {
-	var services corev1.ServiceList
-	if err := r.host.List(ctx, &services, client.InNamespace(namespace)); err != nil {
-		return fmt.Errorf("list the Services in Namespace %q: %w", namespace, err)
-	}
-	for _, service := range services.Items {
-		if err := r.deleteExactly(ctx, &service); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // letGo removes the finalizer. Nothing of the virtual cluster is left on the host.

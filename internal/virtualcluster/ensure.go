@@ -41,6 +41,9 @@ func (r *Reconciler) ensure(ctx context.Context, vc *clusterv1alpha1.VirtualClus
 }
 
 func (r *Reconciler) applyAll(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) (*made, error) {
+	if err := validateSpec(vc); err != nil {
+		return nil, err
+	}
 	if err := r.ensureNamespace(ctx, vc); err != nil {
 		return nil, err
 	}
@@ -140,16 +143,22 @@ func (r *Reconciler) ensurePKI(ctx context.Context, vc *clusterv1alpha1.VirtualC
 	if err != nil {
 		return nil, time.Time{}, err
 	}
+	renewAt, err := r.ensureLeafs(ctx, vc, tenant, around.serviceAddresses)
+	return tenant, renewAt, err
+}
+
+// ensureLeafs writes what the control plane is given, and says when a certificate in it has to be made anew.
+func (r *Reconciler) ensureLeafs(ctx context.Context, vc *clusterv1alpha1.VirtualCluster, tenant *pki.Tenant, serviceAddresses []string) (time.Time, error) {
 	names := pki.Names{
-		UID: vc.UID, ID: vc.Status.ID, ServiceAddresses: around.serviceAddresses, ClusterDomain: r.options.clusterDomain(),
+		UID: vc.UID, ID: vc.Status.ID, ServiceAddresses: serviceAddresses, ClusterDomain: r.options.clusterDomain(),
 	}
 	files, err := r.ensureSecret(ctx, vc, pkiSecretName, func(current map[string][]byte) (map[string][]byte, error) {
-		return tenant.ControlPlaneFiles(current, names, r.options.Door, now)
+		return tenant.ControlPlaneFiles(current, names, r.options.Door, r.options.Clock.Now())
 	})
 	if err != nil {
-		return nil, time.Time{}, err
+		return time.Time{}, err
 	}
-	return tenant, pki.EarliestRenewal(files), nil
+	return pki.EarliestRenewal(files), nil
 }
 
 // ensureSecret creates or updates a Secret of the control namespace. Render is given what there is and returns what

@@ -20,6 +20,7 @@ import (
 	chartutil "helm.sh/helm/v4/pkg/chart/common/util"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	helmengine "helm.sh/helm/v4/pkg/engine"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -141,6 +142,23 @@ func (e *environment) installChart(t *testing.T) {
 				t.Fatalf("%s: create %s %s: %v", name, object.GetKind(), object.GetName(), err)
 			}
 		}
+	}
+}
+
+// removePolicies takes away what the chart does not install with admissionPolicies.enabled=false.
+func (e *environment) removePolicies(t *testing.T) {
+	t.Helper()
+	if err := e.admin.DeleteAllOf(t.Context(), &admissionv1.ValidatingAdmissionPolicyBinding{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// agentBinding is how the agent gives itself its rights in a namespace.
+func agentBinding(namespace string, labels map[string]string) *rbacv1.RoleBinding {
+	return &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "matryoshka-agent", Labels: labels},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: virtualcluster.TenantRole},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: systemNamespace, Name: virtualcluster.AgentName}},
 	}
 }
 

@@ -3,6 +3,7 @@ package virtualcluster
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -49,20 +50,19 @@ func (r *Reconciler) reservedID(ctx context.Context, vc *clusterv1alpha1.Virtual
 		return "", err
 	}
 	for _, namespace := range namespaces {
-		id := namespace.Labels[mapping.LabelID]
-		isControl := namespace.Labels[mapping.LabelKind] == mapping.KindControl
-		if isControl && mapping.IsID(id) && namespace.Name == mapping.ControlNamespace(id) && namespace.DeletionTimestamp.IsZero() {
-			return id, nil
+		if namespace.Labels[mapping.LabelKind] == mapping.KindControl && namespace.DeletionTimestamp.IsZero() {
+			return namespace.Labels[mapping.LabelID], nil
 		}
 	}
 	return "", nil
 }
 
-// ownNamespaces are the control and mapped namespaces of a virtual cluster, as the API server has them now.
+// ownNamespaces are the control and mapped namespaces of a virtual cluster, as the API server has them now. A label
+// alone is not believed: where the admission policies are off, somebody could have put it on a namespace of the host's.
 func (r *Reconciler) ownNamespaces(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) ([]corev1.Namespace, error) {
 	var namespaces corev1.NamespaceList
 	if err := r.host.List(ctx, &namespaces, client.MatchingLabels{mapping.LabelUID: string(vc.UID)}); err != nil {
 		return nil, fmt.Errorf("list the namespaces of the virtual cluster: %w", err)
 	}
-	return namespaces.Items, nil
+	return slices.DeleteFunc(namespaces.Items, func(namespace corev1.Namespace) bool { return !isOurNamespace(&namespace) }), nil
 }

@@ -17,6 +17,7 @@ import (
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster"
 )
 
@@ -159,6 +160,7 @@ func TestIncomplete(t *testing.T) {
 		})
 		env.startControlPlane(t, env.withID(t, "interrupted"))
 		env.awaitReady(t, "interrupted")
+		env.checkKnowsAll(t)
 		if err := env.admin.Get(t.Context(), key, &again); err != nil {
 			t.Fatal(err)
 		}
@@ -169,6 +171,21 @@ func TestIncomplete(t *testing.T) {
 			t.Errorf("the certificates were written again: %v", err)
 		}
 	})
+}
+
+// checkKnowsAll asks with the registry of an agent that has come to all tenants, and with one that has come to none.
+func (e *environment) checkKnowsAll(t *testing.T) {
+	t.Helper()
+	e.eventually(t, "the agent knows all tenants", func() error {
+		knowsAll, err := virtualcluster.KnowsAll(t.Context(), e.admin, e.registry)
+		if err == nil && !knowsAll {
+			err = fmt.Errorf("it has %d", len(e.registry.List()))
+		}
+		return err
+	})
+	if knowsAll, err := virtualcluster.KnowsAll(t.Context(), e.admin, tenants.NewRegistry()); err != nil || knowsAll {
+		t.Errorf("an agent that has just started knows all tenants: %t, %v", knowsAll, err)
+	}
 }
 
 func (e *environment) absent(t *testing.T, namespace string) error {

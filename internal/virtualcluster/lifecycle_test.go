@@ -95,20 +95,8 @@ func TestLifecycle(t *testing.T) {
 	t.Run("Resources", func(t *testing.T) { env.checkResources(t, vc) })
 	t.Run("BadResources", func(t *testing.T) { env.checkBadResources(t, vc) })
 	t.Run("Deletion", func(t *testing.T) {
-		mapped := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-			Name: mapping.HostNamespace(vc.Status.ID, "default"),
-			Labels: map[string]string{
-				mapping.LabelKind: mapping.KindMapped, mapping.LabelID: vc.Status.ID, mapping.LabelUID: string(vc.UID),
-				mapping.LabelName: vc.Name, mapping.LabelNamespace: vc.Namespace, mapping.LabelTenantNamespace: "default",
-			},
-		}}
-		if err := env.agentClient(t).Create(t.Context(), mapped); err != nil {
-			t.Fatal(err)
-		}
-		if err := env.admin.Delete(t.Context(), vc); err != nil {
-			t.Fatal(err)
-		}
-		env.awaitGone(t, "hello")
+		namespace := env.mappedNamespace(t, vc)
+		env.checkDeletion(t, vc, namespace)
 		if diff := cmp.Diff(before, env.inventory(t)); diff != "" {
 			t.Errorf("what is on the host has changed (-before +after):\n%s", diff)
 		}

@@ -30,25 +30,36 @@ func (o *orphanCollector) Reconcile(ctx context.Context, request reconcile.Reque
 	if err := o.cached.Get(ctx, request.NamespacedName, &namespace); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if !namespace.DeletionTimestamp.IsZero() || !isOurNamespace(&namespace) {
+	if !isOurNamespace(&namespace) {
 		return reconcile.Result{}, nil
 	}
 	isOrphan, err := o.isOrphan(ctx, &namespace)
 	if err != nil || !isOrphan {
 		return reconcile.Result{}, err
 	}
+	if err := o.delete(ctx, &namespace); err != nil {
+		return reconcile.Result{}, err
+	}
+	// Nobody else takes the finalizers off its pods, and its end would wait for them for ever.
+	if err := releasePods(ctx, o.host, namespace.Name); err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: deletionPoll}, nil
+}
+
+func (o *orphanCollector) delete(ctx context.Context, namespace *corev1.Namespace) error {
+	if !namespace.DeletionTimestamp.IsZero() {
+		return nil
+	}
 	o.log.Info("Deleting a namespace whose virtual cluster is gone", "namespace", namespace.Name,
 		"vcluster", namespace.Labels[mapping.LabelNamespace]+"/"+namespace.Labels[mapping.LabelName])
 	// The resource version too: what has just been relabelled is to be looked at again.
 	preconditions := client.Preconditions{UID: ptr.To[types.UID](namespace.UID), ResourceVersion: ptr.To(namespace.ResourceVersion)}
-	err = o.host.Delete(ctx, &namespace, preconditions)
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return reconcile.Result{}, nil
+	err := o.host.Delete(ctx, namespace, preconditions)
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("delete Namespace %q: %w", namespace.Name, err)
 	}
-	if err != nil {
-		return reconcile.Result{}, fmt.Errorf("delete Namespace %q: %w", namespace.Name, err)
-	}
-	return reconcile.Result{}, nil
+	return nil
 }
 
 // isOurNamespace tells whether labels and name agree that the agent made this namespace.
@@ -73,6 +84,10 @@ func (o *orphanCollector) isOrphan(ctx context.Context, namespace *corev1.Namesp
 	key := client.ObjectKey{Namespace: namespace.Labels[mapping.LabelNamespace], Name: namespace.Labels[mapping.LabelName]}
 	err := o.host.Get(ctx, key, &vc)
 	if apierrors.IsNotFound(err) {
+		// A host that does not serve the kind at all says the same of every one of them.
+		if err := o.host.List(ctx, &clusterv1alpha1.VirtualClusterList{}, client.InNamespace(key.Namespace), client.Limit(1)); err != nil {
+			return false, fmt.Errorf("list VirtualClusters in Namespace %q: %w", key.Namespace, err)
+		}
 		return true, nil
 	}
 	if err != nil {

@@ -86,7 +86,7 @@ func (r *Reconciler) notReady(ctx context.Context, vc *clusterv1alpha1.VirtualCl
 	if wasReady || waited > time.Minute {
 		reason, message = reasonNotAnswering, "The API server does not answer: "+probeErr.Error()
 	}
-	if problem := r.podProblem(ctx, vc); problem != "" {
+	if problem := r.podProblem(ctx, vc, waited); problem != "" {
 		message = problem
 	}
 	setProgress(vc, reason, message)
@@ -94,27 +94,6 @@ func (r *Reconciler) notReady(ctx context.Context, vc *clusterv1alpha1.VirtualCl
 		setCondition(vc, clusterv1alpha1.ConditionSynced, metav1.ConditionFalse, reasonNotServing, "The API server does not answer")
 	}
 	return after
-}
-
-// podProblem says what keeps the control plane's pod from running; empty when nothing is known.
-func (r *Reconciler) podProblem(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) string {
-	pods, err := r.controlPods(ctx, vc)
-	if err != nil {
-		return ""
-	}
-	for _, pod := range pods {
-		for _, condition := range pod.Status.Conditions {
-			if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
-				return fmt.Sprintf("The pod %s/%s is not scheduled: %s", pod.Namespace, pod.Name, condition.Message)
-			}
-		}
-		for _, container := range pod.Status.ContainerStatuses {
-			if waiting := container.State.Waiting; waiting != nil && waiting.Message != "" {
-				return fmt.Sprintf("The pod %s/%s waits: %s: %s", pod.Namespace, pod.Name, waiting.Reason, waiting.Message)
-			}
-		}
-	}
-	return ""
 }
 
 // controlPods are the control plane's pods that are not going away.

@@ -41,7 +41,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return r.finalize(ctx, &vc)
 	}
 	if vc.Spec.Paused {
-		return reconcile.Result{}, r.reportPaused(ctx, &vc)
+		return r.pause(ctx, &vc)
 	}
 	if controllerutil.AddFinalizer(&vc, clusterv1alpha1.Finalizer) {
 		// Nothing may be made before the finalizer is stored.

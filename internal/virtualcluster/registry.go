@@ -101,6 +101,11 @@ func (r *registrar) connection(ctx context.Context, vc *clusterv1alpha1.VirtualC
 	if err := r.host.Get(ctx, client.ObjectKey{Namespace: namespace, Name: serviceName}, &service); err != nil {
 		return nil, fmt.Errorf("get Service %q: %w", namespace+"/"+serviceName, err)
 	}
+	// The ID stands in a status; whoever may write that must not get at another's control plane by it.
+	if service.Labels[mapping.LabelUID] != string(vc.UID) {
+		return nil, fmt.Errorf("the Service %q is not this virtual cluster's: its label %s is %q, not %q",
+			namespace+"/"+serviceName, mapping.LabelUID, service.Labels[mapping.LabelUID], vc.UID)
+	}
 	var secret corev1.Secret
 	if err := r.host.Get(ctx, client.ObjectKey{Namespace: namespace, Name: agentPKISecretName}, &secret); err != nil {
 		return nil, fmt.Errorf("get Secret %q: %w", namespace+"/"+agentPKISecretName, err)
@@ -121,6 +126,22 @@ func (r *registrar) strikeOthers(key client.ObjectKey, uid string) {
 			r.connections.forget(tenant.UID)
 		}
 	}
+}
+
+// KnowsAll tells whether every virtual cluster that has a control plane is in the registry. Until then the doors would
+// tell a tenant that it does not exist. reader is a manager's cache.
+func KnowsAll(ctx context.Context, reader client.Reader, registry *tenants.Registry) (bool, error) {
+	var list clusterv1alpha1.VirtualClusterList
+	if err := reader.List(ctx, &list); err != nil {
+		return false, fmt.Errorf("list the virtual clusters: %w", err)
+	}
+	for _, vc := range list.Items {
+		_, isKnown := registry.ByUID(vc.UID)
+		if !isKnown && vc.DeletionTimestamp.IsZero() && apimeta.IsStatusConditionTrue(vc.Status.Conditions, clusterv1alpha1.ConditionControlPlaneReady) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // isSame tells whether nothing has changed for those who read the registry.

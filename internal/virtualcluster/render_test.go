@@ -1,6 +1,7 @@
 package virtualcluster
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -194,5 +195,29 @@ func TestKubeconfig(t *testing.T) {
 	}
 	if _, _, err := kubeconfigFor(vc, tenant, []byte("no: [kubeconfig"), "https://127.0.0.1:8443", start); err != nil {
 		t.Errorf("a broken kubeconfig is not replaced: %v", err)
+	}
+}
+
+func TestValidateSpec(t *testing.T) {
+	cases := map[string]struct {
+		selector map[string]string
+		want     string
+	}{
+		"None":  {},
+		"Good":  {selector: map[string]string{"example.org/pool": "shared", "empty": ""}},
+		"Key":   {selector: map[string]string{"no key": "a"}, want: `spec.nodes.selector: Invalid value: "no key"`},
+		"Value": {selector: map[string]string{"pool": "a/b"}, want: `spec.nodes.selector: Invalid value: "a/b"`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			vc := &clusterv1alpha1.VirtualCluster{Spec: clusterv1alpha1.VirtualClusterSpec{Nodes: clusterv1alpha1.Nodes{Selector: tc.selector}}}
+			err := validateSpec(vc)
+			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+			if err != nil && !isRefusal(err) {
+				t.Error("it is not told as a fault of the spec")
+			}
+		})
 	}
 }

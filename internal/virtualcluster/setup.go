@@ -30,8 +30,9 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 )
 
-// workers is how many virtual clusters are checked at a time; each check is short and mostly waits.
-const workers = 8
+// workers is how many virtual clusters are checked at a time. Each check is short and mostly waits; there are many, since
+// a tenant can make the one that looks after it wait for seconds.
+const workers = 32
 
 // backOff retries what has failed soon, and never later than somebody who has just repaired the reason would expect.
 func backOff() workqueue.TypedRateLimiter[reconcile.Request] {

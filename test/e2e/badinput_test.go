@@ -107,6 +107,9 @@ func TestUpSaysThatAPortIsInUse(t *testing.T) {
 	if err := h.leftovers(); err != nil {
 		t.Errorf("matry up has failed and left something: %v", err)
 	}
+	if _, err := os.Stat(h.dataDir); err == nil {
+		t.Errorf("matry up has failed and left %s", h.dataDir)
+	}
 }
 
 // extraHost is a host of one test, removed at its end.

@@ -86,7 +86,8 @@ type VirtualClusterSpec struct {
 	// +kubebuilder:default={}
 	Network Network `json:"network,omitempty"`
 
-	// Paused stops the agent from changing anything of this virtual cluster; what runs keeps running.
+	// Paused stops the agent from changing anything of this virtual cluster but its certificates, which are still renewed;
+	// what runs keeps running.
 	Paused bool `json:"paused,omitempty"`
 }
 
@@ -115,6 +116,7 @@ type Store struct {
 	// wire, where it would be a size of its own.
 	//
 	// +kubebuilder:default="1Gi"
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="spec.store.size must be more than nothing, for example 1Gi"
 	// +optional
 	Size resource.Quantity `json:"size,omitzero"`
 
@@ -122,6 +124,7 @@ type Store struct {
 	// be changed.
 	//
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="spec.store.storageClassName must be the name of a StorageClass; leave it out for the default class of the host cluster"
 	StorageClassName *string `json:"storageClassName,omitempty"`
 }
 
@@ -144,6 +147,8 @@ type Nodes struct {
 	Mode NodesMode `json:"mode,omitempty"`
 
 	// Selector limits the tenant to nodes with these labels. Empty means every node.
+	//
+	// +kubebuilder:validation:MaxProperties=16
 	Selector map[string]string `json:"selector,omitempty"`
 }
 
@@ -190,6 +195,8 @@ const (
 )
 
 // VirtualClusterStatus is what the agent has observed.
+//
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.id) || (has(self.id) && self.id == oldSelf.id)",message="status.id never changes: the virtual cluster's objects on the host are found by it"
 type VirtualClusterStatus struct {
 	// ObservedGeneration is the generation of the spec that this status belongs to.
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`

@@ -93,7 +93,7 @@ func (o *upOptions) importImages(ctx context.Context, images productImages) erro
 
 func importArchive(ctx context.Context, dataDir string, images []image.Image) (err error) {
 	// The data folder has room for images; a folder for temporary files may be in memory.
-	archive, err := os.CreateTemp(dataDir, "images-*.tar")
+	archive, err := os.CreateTemp(dataDir, control.ImageArchives)
 	if err != nil {
 		return fmt.Errorf("make an archive of the images: %w", err)
 	}

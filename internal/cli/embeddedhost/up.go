@@ -77,6 +77,10 @@ func (o *upOptions) run(command *cobra.Command) error {
 	ctx, cancel := context.WithTimeout(command.Context(), o.timeout)
 	defer cancel()
 	begin := time.Now()
+	// What cannot work is said before anything is made.
+	if err := control.Check(ctx, o.host); err != nil {
+		return fmt.Errorf("start the embedded host of %q: %w", o.host.DataDir, err)
+	}
 	unlock, err := lockUp(o.host.DataDir)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os/exec"
 
 	"github.com/spf13/pflag"
@@ -98,7 +99,7 @@ func CodeOf(err error) Code {
 		return TimedOut
 	case apierrors.IsNotFound(err):
 		return NotFound
-	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err), errors.Is(err, fs.ErrPermission):
 		return Forbidden
 	}
 	return Failed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -34,6 +35,7 @@ func TestCodeOf(t *testing.T) {
 		"deadline":          {fmt.Errorf("wait: %w", context.DeadlineExceeded), TimedOut},
 		"server timeout":    {apierrors.NewServerTimeout(resource, "get", 1), TimedOut},
 		"interrupted":       {fmt.Errorf("wait: %w", context.Canceled), Interrupted},
+		"not the owner":     {&fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}, Forbidden},
 		"exists":            {apierrors.NewAlreadyExists(resource, "x"), Failed},
 		"code of the child": {exec.Command("sh", "-c", "exit 42").Run(), 42},
 	}
@@ -77,6 +79,10 @@ func TestMessage(t *testing.T) {
 			fmt.Errorf("create virtual cluster %q: %w", "demo/hello", invalid),
 			`matry: create virtual cluster "demo/hello": VirtualCluster "hello" is not valid:` + "\n" +
 				`  spec.kubernetesVersion: Invalid value: "v1.30.0": this release runs v1.36.3 only`,
+		},
+		"not the owner": {
+			fmt.Errorf("read: %w", &fs.PathError{Op: "open", Path: "/x", Err: syscall.EACCES}),
+			"matry: read: open /x: permission denied\n  next: run the command as the owner of this file; those of the embedded host are root's",
 		},
 		"refused": {
 			fmt.Errorf("list: %w", refused),

@@ -3,6 +3,7 @@ package exit
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"syscall"
 
@@ -69,6 +70,9 @@ func next(err error) string {
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return "nothing listens at this address: `matry status` shows the embedded host, `matry up` starts it"
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return "run the command as the owner of this file; those of the embedded host are root's"
 	}
 	if CodeOf(err) == Forbidden {
 		return "ask who runs the host cluster for the right, or choose another user with --kubeconfig and --context"

@@ -3,14 +3,12 @@ package install
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
-	"helm.sh/helm/v4/pkg/strvals"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"sigs.k8s.io/yaml"
 
 	"github.com/matryoshka-dev/matryoshka/internal/cli/arguments"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/exit"
@@ -27,6 +25,7 @@ type commandOptions struct {
 	set      []string
 	chartDir string
 	takeOver bool
+	show     bool
 	timeout  time.Duration
 }
 
@@ -42,7 +41,10 @@ func NewCommand(streams genericiooptions.IOStreams, target *hostcluster.Target) 
   matry install --kubeconfig ~/.kube/config --set image.repository=registry.example.com/matryoshka/matryd
 
   # With values from a file
-  matry install --kubeconfig prod.kubeconfig --context prod --values values.yaml`,
+  matry install --kubeconfig prod.kubeconfig --context prod --values values.yaml
+
+  # Which values are there?
+  matry install --print-values > values.yaml`,
 		Args:              arguments.None,
 		RunE:              func(command *cobra.Command, _ []string) error { return o.run(command.Context()) },
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -51,22 +53,26 @@ func NewCommand(streams genericiooptions.IOStreams, target *hostcluster.Target) 
 	flags.StringArrayVarP(&o.files, "values", "f", nil, "YAML `file` with values of the chart; a later one wins")
 	flags.StringArrayVar(&o.set, "set", nil, "`key=value` of the chart; wins over --values")
 	flags.StringVar(&o.chartDir, "chart", "", "`folder` or archive of a chart, instead of the built-in one")
+	flags.BoolVar(&o.show, "print-values", false, "print the values of the chart with their defaults, and install nothing")
 	flags.BoolVar(&o.takeOver, "take-over", false, "end an installation that was killed before it was done")
 	flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long to wait until everything is available")
 	return command
 }
 
 func (o *commandOptions) run(ctx context.Context) error {
+	chart, err := o.chart()
+	if err != nil {
+		return err
+	}
+	if o.show {
+		return printValues(o.Out, chart)
+	}
 	values, err := o.values()
 	if err != nil {
 		return err
 	}
-	chart, err := BuiltIn()
-	if o.chartDir != "" {
-		chart, err = loader.Load(o.chartDir)
-	}
-	if err != nil {
-		return fmt.Errorf("load the chart: %w", err)
+	if err := checkValues(chart, values); err != nil {
+		return err
 	}
 	config, err := o.target.RESTConfig()
 	if err != nil {
@@ -85,37 +91,13 @@ func (o *commandOptions) run(ctx context.Context) error {
 	return nil
 }
 
-// values merges the files and then --set.
-func (o *commandOptions) values() (map[string]any, error) {
-	merged := map[string]any{}
-	for _, file := range o.files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return nil, exit.Usagef("--values: %w", err)
-		}
-		values := map[string]any{}
-		if err := yaml.Unmarshal(content, &values); err != nil {
-			return nil, exit.Usagef("--values: %q is not YAML: %w", file, err)
-		}
-		merge(merged, values)
+func (o *commandOptions) chart() (*chart.Chart, error) {
+	if o.chartDir == "" {
+		return BuiltIn()
 	}
-	for _, assignment := range o.set {
-		if err := strvals.ParseInto(assignment, merged); err != nil {
-			return nil, exit.Usagef("--set: %q is not key=value: %w", assignment, err)
-		}
+	loaded, err := loader.Load(o.chartDir)
+	if err != nil {
+		return nil, exit.Usagef("--chart: %q is no chart: %w", o.chartDir, err)
 	}
-	return merged, nil
-}
-
-// merge writes from into into, folder by folder.
-func merge(into, from map[string]any) {
-	for key, value := range from {
-		inner, isMap := value.(map[string]any)
-		existing, hasMap := into[key].(map[string]any)
-		if isMap && hasMap {
-			merge(existing, inner)
-			continue
-		}
-		into[key] = value
-	}
+	return loaded, nil
 }

@@ -3,7 +3,7 @@
 //
 // `matry up` and `matry install` both use it, so the embedded host is no second way of installing. Its invariants: it can
 // be run again at any time, after it was killed too; what an operator has set before stays set; CRDs are brought up to date,
-// which Helm itself never does.
+// which Helm itself never does; what Helm would refuse is refused before anything is changed.
 package install
 
 import (
@@ -52,39 +52,50 @@ func Run(ctx context.Context, config *rest.Config, options Options, detail func(
 	if err != nil {
 		return err
 	}
-	detail("custom resource definitions")
-	if err := applyCRDs(ctx, hostClient, options.Chart); err != nil {
-		return err
-	}
-	detail("chart")
-	if err := apply(ctx, config, options); err != nil {
-		return err
-	}
-	return waitAvailable(ctx, hostClient, detail)
-}
-
-func apply(ctx context.Context, config *rest.Config, options Options) error {
-	getter, err := hostcluster.NewGetter(config, Namespace)
+	helm, err := newHelm(config)
 	if err != nil {
 		return err
-	}
-	// Helm logs what its errors say as well.
-	helm := action.NewConfiguration(action.ConfigurationSetLogger(slog.DiscardHandler))
-	if err := helm.Init(getter, Namespace, "secrets"); err != nil {
-		return fmt.Errorf("prepare Helm: %w", err)
 	}
 	exists, err := prepareUpgrade(helm, options.TakeOver)
 	if err != nil {
 		return err
 	}
+	apply := installFirst
 	if exists {
-		return upgrade(ctx, helm, options)
+		apply = upgrade
 	}
-	return installFirst(ctx, helm, options)
+	// First for show: an old Kubernetes, a bad value or an object of somebody else must not leave new CRDs behind.
+	detail("check")
+	if err := apply(ctx, helm, options, action.DryRunServer); err != nil {
+		return err
+	}
+	detail("custom resource definitions")
+	if err := applyCRDs(ctx, hostClient, options.Chart); err != nil {
+		return err
+	}
+	detail("chart")
+	if err := apply(ctx, helm, options, action.DryRunNone); err != nil {
+		return err
+	}
+	return waitAvailable(ctx, hostClient, detail)
 }
 
-func installFirst(ctx context.Context, helm *action.Configuration, options Options) error {
+func newHelm(config *rest.Config) (*action.Configuration, error) {
+	getter, err := hostcluster.NewGetter(config, Namespace)
+	if err != nil {
+		return nil, err
+	}
+	// Helm logs what its errors say as well.
+	helm := action.NewConfiguration(action.ConfigurationSetLogger(slog.DiscardHandler))
+	if err := helm.Init(getter, Namespace, "secrets"); err != nil {
+		return nil, fmt.Errorf("prepare Helm: %w", err)
+	}
+	return helm, nil
+}
+
+func installFirst(ctx context.Context, helm *action.Configuration, options Options, dryRun action.DryRunStrategy) error {
 	install := action.NewInstall(helm)
+	install.DryRunStrategy = dryRun
 	install.ReleaseName, install.Namespace, install.CreateNamespace = ReleaseName, Namespace, true
 	// An uninstalled release that kept its history has the name still.
 	install.Replace = true
@@ -98,8 +109,9 @@ func installFirst(ctx context.Context, helm *action.Configuration, options Optio
 	return nil
 }
 
-func upgrade(ctx context.Context, helm *action.Configuration, options Options) error {
+func upgrade(ctx context.Context, helm *action.Configuration, options Options, dryRun action.DryRunStrategy) error {
 	upgrade := action.NewUpgrade(helm)
+	upgrade.DryRunStrategy = dryRun
 	upgrade.Namespace, upgrade.MaxHistory = Namespace, history
 	upgrade.ResetThenReuseValues = true
 	upgrade.ServerSideApply, upgrade.ForceConflicts, upgrade.SkipCRDs = "true", true, true

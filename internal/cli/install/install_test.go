@@ -1,8 +1,10 @@
 package install
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -58,6 +60,51 @@ func TestValues(t *testing.T) {
 		if _, err := bad.values(); exit.CodeOf(err) != exit.Usage {
 			t.Errorf("%s: error %v, want a usage error", name, err)
 		}
+	}
+}
+
+func TestValuesAreHeldAgainstTheChart(t *testing.T) {
+	chart, err := BuiltIn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := map[string]any{"agent": map[string]any{"replicas": int64(2)}}
+	if err := checkValues(chart, good); err != nil {
+		t.Errorf("good values: %v", err)
+	}
+	for name, bad := range map[string]struct {
+		values map[string]any
+		says   string
+	}{
+		"unknown key": {map[string]any{"agnet": map[string]any{}}, "agnet"},
+		"bad value":   {map[string]any{"agent": map[string]any{"logLevel": "loud"}}, "/agent/logLevel"},
+	} {
+		if err := checkValues(chart, bad.values); exit.CodeOf(err) != exit.Usage || !strings.Contains(err.Error(), bad.says) {
+			t.Errorf("%s: error %v, want a usage error that names %s", name, err, bad.says)
+		}
+	}
+}
+
+func TestPrintedValuesFitTheChart(t *testing.T) {
+	chart, err := BuiltIn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "values.yaml")
+	var printed bytes.Buffer
+	if err := printValues(&printed, chart); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, printed.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := commandOptions{files: []string{file}}
+	values, err := o.values()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkValues(chart, values); err != nil || values["frontDoor"] == nil {
+		t.Errorf("values %v, error %v; want those of the chart", values, err)
 	}
 }
 

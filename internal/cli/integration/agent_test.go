@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,7 +45,11 @@ func serve(ctx context.Context, hostClient client.WithWatch, namespace string, k
 			if !isOne || event.Type == "DELETED" {
 				continue
 			}
-			if err := step(ctx, hostClient, vc, kubeconfig); err != nil && client.IgnoreNotFound(err) != nil {
+			err := step(ctx, hostClient, vc, kubeconfig)
+			if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+				continue // Somebody else's change was first; it is the next event.
+			}
+			if err != nil {
 				events.Stop()
 				return fmt.Errorf("virtual cluster %q: %w", vc.Name, err)
 			}
@@ -72,7 +77,7 @@ func step(ctx context.Context, hostClient client.Client, vc *clusterv1alpha1.Vir
 			ObjectMeta: metav1.ObjectMeta{Namespace: vc.Namespace, Name: vc.Name + "-kubeconfig"},
 			Data:       map[string][]byte{"config": kubeconfig},
 		}
-		if err := hostClient.Create(ctx, secret); err != nil {
+		if err := hostClient.Create(ctx, secret); err != nil && !apierrors.IsAlreadyExists(err) {
 			return err
 		}
 		vc.Status.KubeconfigSecret, vc.Status.Endpoint = secret.Name, "https://127.0.0.1:8443"

@@ -30,6 +30,9 @@ func TestInstall(t *testing.T) {
 	// A cluster that has never seen Matryoshka.
 	h := newHost(t, testenv.StartTenant(t))
 	h.fails(t, exit.NotFound, []string{"matry install"}, "get", "vc")
+	// The server in a test binary says that it is v0.0.0, older than any Kubernetes that is supported.
+	h.fails(t, exit.Failed, []string{"kubeVersion", "1.32"}, "install", "--timeout", "30s")
+	h.fails(t, exit.NotFound, []string{"matry install"}, "get", "vc")
 
 	chart := chartForAnyVersion(t)
 	h.fails(t, exit.TimedOut, []string{"matryoshka-system/matryoshka-agent", "describe pods"}, "install", "--chart", chart, "--timeout", "10s")
@@ -71,7 +74,15 @@ func TestInstall(t *testing.T) {
 		h.must(t, "install", "--chart", chart, "--timeout", "30s", "--take-over")
 	})
 	t.Run("wrong values", func(t *testing.T) {
-		h.fails(t, exit.Failed, []string{"logLevel"}, "install", "--chart", chart, "--timeout", "30s", "--set", "agent.logLevel=loud")
+		h.fails(t, exit.Usage, []string{"/agent/logLevel", "--print-values"}, "install", "--chart", chart, "--timeout", "30s", "--set", "agent.logLevel=loud")
+	})
+	t.Run("what Helm refuses changes nothing", func(t *testing.T) {
+		removeColumns(t, h)
+		h.fails(t, exit.Failed, []string{"kubeVersion"}, "install", "--timeout", "30s")
+		if len(columns(t, h)) != 0 {
+			t.Error("the CRD was changed by an installation that was refused")
+		}
+		h.must(t, "install", "--chart", chart, "--timeout", "30s")
 	})
 	if status := h.must(t, "status").stdout; !strings.Contains(status, "AGENT") || !strings.Contains(status, "Available") {
 		t.Errorf("status:\n%s", status)

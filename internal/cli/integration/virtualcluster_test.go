@@ -68,6 +68,10 @@ func testLife(t *testing.T, h *host) {
 		}
 	}
 
+	for _, command := range []string{"get", "describe", "delete", "kubeconfig", "connect"} {
+		h.fails(t, exit.Usage, []string{`""`, "DNS label"}, command, "vc", "", "-n", "demo")
+		h.fails(t, exit.Usage, []string{"demo/hello", "DNS label"}, command, "vc", "demo/hello", "-n", "demo")
+	}
 	h.fails(t, exit.NotFound, []string{"demo/nobody", "matry get virtualclusters"}, "delete", "vc", "hello", "nobody", "-n", "demo")
 	h.must(t, "get", "vc", "hello", "-n", "demo")
 	deleted := h.must(t, "delete", "vc", "hello", "nobody", "-n", "demo", "--ignore-not-found")
@@ -160,6 +164,9 @@ func testCompletion(t *testing.T, h *host) {
 	}
 	if got := h.must(t, "__complete", "delete", "vc", "-n", "demo", "one", "").stdout; !strings.HasPrefix(got, "two\t") || strings.Contains(got, "one") {
 		t.Errorf("completions %q, want the one that is not on the line yet", got)
+	}
+	if got := h.must(t, "delete", "vc", "one", "two", "-n", "demo", "--timeout", "20s"); strings.Count(got.stdout, " deleted\n") != 2 {
+		t.Errorf("two deleted at once: %q", got.stdout)
 	}
 	if got := h.must(t, "__complete", "get", "vc", "-n", "").stdout; !strings.Contains(got, "demo\n") || !strings.Contains(got, "kube-system\n") {
 		t.Errorf("completions of a namespace are %q", got)

@@ -120,9 +120,6 @@ func AddNamespaceFlag(command *cobra.Command, target *hostcluster.Target, namesp
 
 // KeyOf completes a name with the namespace that was given, or that of the host cluster's context.
 func KeyOf(target *hostcluster.Target, namespace, name string) (client.ObjectKey, error) {
-	if err := virtualcluster.ValidateName(name); err != nil {
-		return client.ObjectKey{}, err
-	}
 	if namespace != "" {
 		return client.ObjectKey{Namespace: namespace, Name: name}, nil
 	}

@@ -1,8 +1,8 @@
 // Package kubectl is `matry kubectl`: kubectl itself, of the Kubernetes version that matry is built from, so that a
 // machine needs no second program.
 //
-// It changes nothing about kubectl but the default of KUBECONFIG. It takes the process over: kubectl sets up logging
-// once and ends the process itself on errors.
+// It changes nothing about kubectl but the default of KUBECONFIG, and adds what to do next to two of its errors. It takes
+// the process over: kubectl sets up logging once and ends the process itself on errors.
 package kubectl
 
 import (
@@ -36,8 +36,8 @@ func NewCommand(target *hostcluster.Target) *cobra.Command {
 	return &cobra.Command{
 		Use:   "kubectl [ARGUMENT...]",
 		Short: "Run kubectl, which is built in",
-		Long: "Run kubectl, which is built in. It uses --kubeconfig, or $KUBECONFIG when that is set, or else the embedded host.\n" +
-			"Flags of matry come before the word kubectl; what comes after it is kubectl's.",
+		Long: "Run kubectl, which is built in. It uses the cluster of --kubeconfig, --context or --data-dir, or $KUBECONFIG when\n" +
+			"that is set, or else the embedded host. Flags of matry come before the word kubectl; what comes after it is kubectl's.",
 		Example: `  # What runs on the embedded host
   matry kubectl get pods -A
 
@@ -45,12 +45,16 @@ func NewCommand(target *hostcluster.Target) *cobra.Command {
   matry connect virtualcluster hello -n demo -- kubectl get namespaces`,
 		DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
-			setTarget(target)
+			if err := setTarget(target); err != nil {
+				return err
+			}
 			Run(withContext(target, args))
 			return nil
 		},
 		ValidArgsFunction: func(_ *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			setTarget(target)
+			if setTarget(target) != nil {
+				return nil, cobra.ShellCompDirectiveError
+			}
 			return complete(withContext(target, args), toComplete)
 		},
 	}
@@ -63,6 +67,7 @@ func Run(args []string) {
 	// Some of kubectl's commands look at the program's arguments, to tell what changed an object.
 	os.Args = append([]string{"kubectl"}, args...)
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
+	cmdutil.BehaviorOnFatal(fatal)
 	if err := cli.RunNoErrOutput(newKubectl(streams, os.Args, cmd.NewDefaultPluginHandler(plugin.ValidPluginFilenamePrefixes))); err != nil {
 		cmdutil.CheckErr(err)
 	}
@@ -78,19 +83,27 @@ func newKubectl(streams genericiooptions.IOStreams, args []string, plugins cmd.P
 	return kubectl
 }
 
-// setTarget points kubectl at the host cluster unless the user has chosen a cluster by the environment.
-func setTarget(target *hostcluster.Target) {
+// setTarget points kubectl at the host cluster that was chosen by a flag, or else by the environment, or else at the
+// embedded host when there is one.
+func setTarget(target *hostcluster.Target) error {
 	file := target.Kubeconfig
-	if file == "" && os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" && target.Context == "" {
+	switch {
+	case file != "" || target.Context != "":
+	case target.DataDir != "":
+		// It fails with the error that says what is wrong with this host.
+		if _, err := target.Loader(); err != nil {
+			return err
+		}
 		file = target.EmbeddedKubeconfig()
-		if _, err := os.Stat(file); err != nil {
-			return
+	case os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "":
+		if _, err := os.Stat(target.EmbeddedKubeconfig()); err == nil {
+			file = target.EmbeddedKubeconfig()
 		}
 	}
-	if file != "" {
-		// Setenv fails for a malformed name only.
-		_ = os.Setenv(clientcmd.RecommendedConfigPathEnvVar, file)
+	if file == "" {
+		return nil
 	}
+	return os.Setenv(clientcmd.RecommendedConfigPathEnvVar, file)
 }
 
 func withContext(target *hostcluster.Target, args []string) []string {

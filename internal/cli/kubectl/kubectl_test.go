@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 
+	"github.com/matryoshka-dev/matryoshka/internal/cli/exit"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/hostcluster"
 )
 
@@ -23,20 +24,27 @@ func TestTargetOfKubectl(t *testing.T) {
 		environment string
 		want        string
 	}{
-		"embedded host":   {hostcluster.Target{DataDir: dataDir}, "", embedded},
-		"environment":     {hostcluster.Target{DataDir: dataDir}, "/vc", "/vc"},
-		"flag wins":       {hostcluster.Target{DataDir: dataDir, Kubeconfig: "/flag"}, "/vc", "/flag"},
-		"context":         {hostcluster.Target{DataDir: dataDir, Context: "prod"}, "", ""},
-		"no host started": {hostcluster.Target{DataDir: t.TempDir()}, "", ""},
+		"embedded host":        {hostcluster.Target{}, "", embedded},
+		"environment":          {hostcluster.Target{}, "/vc", "/vc"},
+		"flag wins":            {hostcluster.Target{DataDir: dataDir, Kubeconfig: "/flag"}, "/vc", "/flag"},
+		"context":              {hostcluster.Target{DataDir: dataDir, Context: "prod"}, "", ""},
+		"data folder wins too": {hostcluster.Target{DataDir: dataDir}, "/vc", embedded},
 	}
+	t.Setenv(hostcluster.DataDirVariable, dataDir)
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("KUBECONFIG", c.environment)
-			setTarget(&c.target)
+			if err := setTarget(&c.target); err != nil {
+				t.Fatal(err)
+			}
 			if got := os.Getenv("KUBECONFIG"); got != c.want {
 				t.Errorf("KUBECONFIG=%q, want %q", got, c.want)
 			}
 		})
+	}
+	t.Setenv("KUBECONFIG", "/vc")
+	if err := setTarget(&hostcluster.Target{DataDir: t.TempDir()}); exit.CodeOf(err) != exit.NotFound || os.Getenv("KUBECONFIG") != "/vc" {
+		t.Errorf("a host that was never started: error %v, KUBECONFIG=%q", err, os.Getenv("KUBECONFIG"))
 	}
 	if diff := cmp.Diff([]string{"--context=prod", "get", "pods"}, withContext(&hostcluster.Target{Context: "prod"}, []string{"get", "pods"})); diff != "" {
 		t.Error(diff)

@@ -1,5 +1,5 @@
-// Package output prints objects in the forms that kubectl users know: table, wide, json, yaml, name and the template
-// forms of k8s.io/cli-runtime.
+// Package output prints objects in the forms that kubectl users know: table, wide, json, yaml, name, templates and
+// columns of the user's choice.
 //
 // It prints typed API objects as they are; it is not for messages to people. Its invariant: json and yaml are what the
 // API server would return, with kind and apiVersion, whatever the terminal or the locale.
@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/printers"
+	"k8s.io/kubectl/pkg/cmd/get"
 
 	"github.com/matryoshka-dev/matryoshka/internal/cli/exit"
 )
@@ -26,6 +27,9 @@ const (
 	Table = "table"
 	Wide  = "wide"
 )
+
+// customColumns is kubectl's form of columns that the user chooses.
+const customColumns = "custom-columns"
 
 // Flags of a command that prints objects.
 type Flags struct {
@@ -52,7 +56,7 @@ func (f *Flags) AddFlags(command *cobra.Command, scheme *runtime.Scheme, withTab
 }
 
 func (f *Flags) formats(withTable bool) []string {
-	formats := []string{"json", "yaml", "name", "jsonpath=...", "go-template=..."}
+	formats := []string{"json", "yaml", "name", "jsonpath=...", "go-template=...", customColumns + "=..."}
 	if withTable {
 		formats = append([]string{Table, Wide}, formats...)
 	}
@@ -69,13 +73,21 @@ func (f *Flags) Validate(withTable bool) error {
 	if f.IsTable() && (withTable || f.Format == "") {
 		return nil
 	}
-	if _, err := f.printer(); err != nil {
+	_, err := f.printer()
+	if genericclioptions.IsNoCompatiblePrinterError(err) {
 		return exit.Usagef("-o: %q is not an output format; use one of %s", f.Format, strings.Join(f.formats(withTable), ", "))
+	}
+	if err != nil {
+		return exit.Usagef("-o %q: %w", f.Format, err)
 	}
 	return nil
 }
 
 func (f *Flags) printer() (printers.ResourcePrinter, error) {
+	if spec, isColumns := strings.CutPrefix(f.Format, customColumns+"="); isColumns {
+		// The decoder is for objects that come undecoded; ours are typed.
+		return get.NewCustomColumnsPrinterFromSpec(spec, nil, f.NoHeaders)
+	}
 	*f.templates.OutputFormat = f.Format
 	return f.templates.ToPrinter()
 }

@@ -55,6 +55,8 @@ func TestPrintList(t *testing.T) {
 		"no headers": {[]string{"--no-headers"}, "a\nb\n"},
 		"name":       {[]string{"-o", "name"}, "pod/a\npod/b\n"},
 		"jsonpath":   {[]string{"-o", "jsonpath={.items[*].metadata.name}"}, "a b"},
+		"columns":    {[]string{"-o", "custom-columns=POD:.metadata.name,IN:.metadata.namespace"}, "POD   IN\na     x\nb     x\n"},
+		"only cells": {[]string{"-o", "custom-columns=POD:.metadata.name", "--no-headers"}, "a\nb\n"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -99,7 +101,7 @@ func TestJSONIsWhatTheAPIReturns(t *testing.T) {
 }
 
 func TestUnknownFormatIsAUsageError(t *testing.T) {
-	for _, format := range []string{"papyrus", "jsonpath={", "go-template={{"} {
+	for _, format := range []string{"papyrus", "jsonpath={", "go-template={{", "custom-columns", "custom-columns=", "custom-columns=NAME"} {
 		if err := newFlags(t, "-o", format).Validate(true); exit.CodeOf(err) != exit.Usage {
 			t.Errorf("-o %s: error %v, want a usage error", format, err)
 		}

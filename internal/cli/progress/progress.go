@@ -27,14 +27,23 @@ var frames = []string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "�
 type Reporter struct {
 	out      io.Writer
 	terminal bool
-	now      func() time.Time
+	// width of the terminal in columns; 0 when it is not known.
+	width func() int
+	now   func() time.Time
 }
 
 // New reports to out. A spinner turns only when out is a terminal and this is not a CI run.
 func New(out io.Writer) *Reporter {
 	file, isFile := out.(*os.File)
 	isTerminal := isFile && term.IsTerminal(int(file.Fd())) && os.Getenv("CI") == "" && os.Getenv("TERM") != "dumb"
-	return &Reporter{out: out, terminal: isTerminal, now: time.Now}
+	width := func() int {
+		columns, _, err := term.GetSize(int(file.Fd()))
+		if err != nil {
+			return 0
+		}
+		return columns
+	}
+	return &Reporter{out: out, terminal: isTerminal, width: width, now: time.Now}
 }
 
 // Note prints a line that belongs to no phase.
@@ -93,7 +102,16 @@ func (l *line) draw() {
 		text += ": " + l.last
 	}
 	l.frame++
-	fmt.Fprint(l.reporter.out, clearLine+text)
+	fmt.Fprint(l.reporter.out, clearLine+cut(text, l.reporter.width()))
+}
+
+// cut makes text fit into one line of the terminal: the rest of a longer one could not be cleared any more.
+func cut(text string, width int) string {
+	runes := []rune(text)
+	if width < 2 || len(runes) < width {
+		return text
+	}
+	return string(runes[:width-2]) + "…"
 }
 
 // detail says what the phase waits for. Without a terminal each new detail is a line of its own.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -52,7 +53,7 @@ func TestPhasesWithoutTerminal(t *testing.T) {
 func TestSpinnerLeavesOneLine(t *testing.T) {
 	var out bytes.Buffer
 	reporter := New(&out)
-	reporter.terminal = true
+	reporter.terminal, reporter.width = true, func() int { return 10 }
 	if err := reporter.Phase(t.Context(), "start", func(_ context.Context, detail func(string)) error {
 		detail("waiting")
 		return nil
@@ -60,6 +61,11 @@ func TestSpinnerLeavesOneLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := out.String()
+	for frame := range strings.SplitSeq(strings.SplitN(text, clearLine+"✔", 2)[0], clearLine) {
+		if columns := utf8.RuneCountInString(frame); columns >= 10 {
+			t.Errorf("frame %q has %d columns, the terminal has 10", frame, columns)
+		}
+	}
 	if strings.Count(text, "\n") != 1 || !strings.HasPrefix(text, clearLine) || !strings.Contains(text, clearLine+"✔ start") {
 		t.Errorf("output %q, want drawn frames, then one line that stays", text)
 	}

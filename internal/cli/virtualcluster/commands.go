@@ -78,8 +78,11 @@ func (p *place) complete() error {
 	return nil
 }
 
-// Get reads one virtual cluster, with an error that helps when there is none.
+// Get reads one virtual cluster, with an error that helps when there is none, or can be none of this name.
 func Get(ctx context.Context, hostClient client.Reader, key client.ObjectKey) (*clusterv1alpha1.VirtualCluster, error) {
+	if err := ValidateName(key.Name); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	vc := &clusterv1alpha1.VirtualCluster{}

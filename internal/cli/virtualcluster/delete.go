@@ -76,38 +76,48 @@ func (o *deleteOptions) run(ctx context.Context, names []string) error {
 		found = append(found, vc)
 	}
 	for _, vc := range found {
+		if err := o.confirm(client.ObjectKeyFromObject(vc)); err != nil {
+			return err
+		}
+	}
+	// They go at the same time: what takes long is to wait.
+	for _, vc := range found {
 		if err := o.delete(ctx, hostClient, vc); err != nil {
+			return err
+		}
+	}
+	for _, vc := range found {
+		if err := o.waitGone(ctx, hostClient, vc); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(o.Out, "virtualcluster.%s/%s deleted\n", clusterv1alpha1.GroupVersion.Group, vc.Name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (o *deleteOptions) delete(ctx context.Context, hostClient client.WithWatch, vc *clusterv1alpha1.VirtualCluster) error {
-	key := client.ObjectKeyFromObject(vc)
-	if err := o.confirm(key); err != nil {
-		return err
-	}
-	// The precondition keeps a new virtual cluster of the same name alive.
-	uid := vc.UID
-	calling, cancel := context.WithTimeout(ctx, callTimeout)
+func (o *deleteOptions) delete(ctx context.Context, hostClient client.Client, vc *clusterv1alpha1.VirtualCluster) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	err := hostClient.Delete(calling, vc, client.Preconditions{UID: &uid})
+	// The precondition keeps a new virtual cluster of the same name alive.
+	err := hostClient.Delete(ctx, vc, client.Preconditions{UID: &vc.UID})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("delete virtual cluster %q: %w", key, err)
+		return fmt.Errorf("delete virtual cluster %q: %w", client.ObjectKeyFromObject(vc), err)
 	}
-	if o.wait {
-		waiting, cancel := context.WithTimeout(ctx, o.timeout)
-		defer cancel()
-		err := progress.New(o.ErrOut).Phase(waiting, fmt.Sprintf("virtual cluster %s is gone", key), func(ctx context.Context, _ func(string)) error {
-			return waitDeleted(ctx, hostClient, key, uid)
-		})
-		if err != nil {
-			return err
-		}
+	return nil
+}
+
+func (o *deleteOptions) waitGone(ctx context.Context, hostClient client.WithWatch, vc *clusterv1alpha1.VirtualCluster) error {
+	if !o.wait {
+		return nil
 	}
-	_, err = fmt.Fprintf(o.Out, "virtualcluster.%s/%s deleted\n", clusterv1alpha1.GroupVersion.Group, key.Name)
-	return err
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	key := client.ObjectKeyFromObject(vc)
+	return progress.New(o.ErrOut).Phase(ctx, fmt.Sprintf("virtual cluster %s is gone", key), func(ctx context.Context, _ func(string)) error {
+		return waitDeleted(ctx, hostClient, key, vc.UID)
+	})
 }
 
 // confirm asks a person at a terminal. A script is not asked.

@@ -110,7 +110,7 @@ func describeConditions(w io.Writer, vc *clusterv1alpha1.VirtualCluster) {
 	}
 }
 
-// describePods shows the control plane's pods and counts the tenant's. Who may not read them is told so.
+// describePods shows the control plane's pods. Who may not read them is told so.
 func describePods(ctx context.Context, w io.Writer, hostClient client.Reader, vc *clusterv1alpha1.VirtualCluster) {
 	if vc.Status.ID == "" {
 		return

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
@@ -26,14 +27,14 @@ func indexKey(parts ...string) string { return strings.Join(parts, "/") }
 var serviceIndexers = cache.Indexers{
 	byAddress: func(object any) ([]string, error) {
 		service, ok := object.(*corev1.Service)
-		if !ok {
+		if !ok || !isGenuine(service.ObjectMeta) {
 			return nil, nil
 		}
 		return addressKeys(serviceAddresses(service)), nil
 	},
 	byNamespace: func(object any) ([]string, error) {
 		service, ok := object.(*corev1.Service)
-		if !ok {
+		if !ok || !isGenuine(service.ObjectMeta) {
 			return nil, nil
 		}
 		return []string{indexKey(service.Labels[mapping.LabelID], service.Labels[mapping.LabelTenantNamespace])}, nil
@@ -53,14 +54,14 @@ var sliceIndexers = cache.Indexers{
 var podIndexers = cache.Indexers{
 	byAddress: func(object any) ([]string, error) {
 		pod, ok := object.(*corev1.Pod)
-		if !ok {
+		if !ok || !isGenuine(pod.ObjectMeta) {
 			return nil, nil
 		}
 		return addressKeys(podAddresses(pod)), nil
 	},
 	byNamespace: func(object any) ([]string, error) {
 		pod, ok := object.(*corev1.Pod)
-		if !ok || pod.Labels[mapping.LabelTenantNamespace] == "" {
+		if !ok || pod.Labels[mapping.LabelTenantNamespace] == "" || !isGenuine(pod.ObjectMeta) {
 			return nil, nil
 		}
 		return []string{indexKey(pod.Labels[mapping.LabelID], pod.Labels[mapping.LabelTenantNamespace])}, nil
@@ -79,6 +80,16 @@ var podIndexers = cache.Indexers{
 		}
 		return []string{indexKey(pod.Namespace, subdomain(pod), hostname(pod))}, nil
 	},
+}
+
+// isGenuine tells whether an object is where its labels say that it belongs. Whoever may make a pod in a namespace of the
+// host's may label it as he likes; only the agent makes namespaces of virtual clusters and what is in them.
+func isGenuine(object metav1.ObjectMeta) bool {
+	id := object.Labels[mapping.LabelID]
+	if namespace := object.Labels[mapping.LabelTenantNamespace]; namespace != "" {
+		return object.Namespace == mapping.HostNamespace(id, namespace)
+	}
+	return object.Namespace == mapping.ControlNamespace(id)
 }
 
 func subdomain(pod *corev1.Pod) string { return pod.Annotations[mapping.AnnotationSubdomain] }

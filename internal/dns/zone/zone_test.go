@@ -100,6 +100,11 @@ func newView(t testing.TB) *hostview.View {
 	control := pod(idA, "", "controlplane-0", controlA, nil)
 	control.Namespace = mapping.ControlNamespace(idA)
 	delete(control.Labels, mapping.LabelTenantNamespace)
+	forged := pod(idA, "default", "forged", "10.0.0.50", nil)
+	forged.Namespace = "team-x"
+	forgedControl := pod(idA, "", "forged-control", "10.0.0.51", nil)
+	forgedControl.Namespace = "team-x"
+	delete(forgedControl.Labels, mapping.LabelTenantNamespace)
 	view, err := hostview.NewFixed(
 		[]*corev1.Service{
 			controlPlane(idA, "10.96.0.10"), controlPlane(idB, "10.96.0.20"),
@@ -122,6 +127,7 @@ func newView(t testing.TB) *hostview.View {
 			pod(idA, "default", "done", "10.0.0.31", func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }),
 			pod(idA, "default", "node-net", "192.0.2.1", func(p *corev1.Pod) { p.Spec.HostNetwork = true }),
 			pod(idA, "default", "old", "10.0.0.40", nil), pod(idB, "default", "new", "10.0.0.40", nil),
+			forged, forgedControl,
 		},
 	)
 	if err != nil {
@@ -273,6 +279,7 @@ func TestUnknownSourcesLearnNothing(t *testing.T) {
 	view := newView(t)
 	sources := map[string]string{
 		"no pod": stranger, "an ended pod": "10.0.0.31", "the node's network": "192.0.2.1", "claimed by two tenants": "10.0.0.40",
+		"labelled by somebody of the host": "10.0.0.50", "labelled as a control plane": "10.0.0.51",
 	}
 	for reason, source := range sources {
 		for _, name := range []string{"web.default.svc.cluster.local.", "11.0.96.10.in-addr.arpa.", "example.org."} {

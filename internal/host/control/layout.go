@@ -5,6 +5,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // maxDataDir leaves room for the longest socket path that the kubelet makes below the data folder: the kernel takes no
@@ -40,8 +43,17 @@ func NewLayout(dataDir string) (Layout, error) {
 	if len(abs) > maxDataDir {
 		return Layout{}, fmt.Errorf("data folder %q: the path has %d characters, the limit is %d (unix sockets below it must stay under 108); choose a shorter one", abs, len(abs), maxDataDir)
 	}
+	if at := strings.IndexFunc(abs, isUnusable); at >= 0 {
+		r, _ := utf8.DecodeRuneInString(abs[at:])
+		return Layout{}, fmt.Errorf("data folder %q: mounts and databases cannot be below a path with %q in it; choose another one", abs, r)
+	}
 	sum := sha256.Sum256([]byte(abs))
 	return Layout{DataDir: abs, ID: hex.EncodeToString(sum[:4])}, nil
+}
+
+// isUnusable says that a character separates something in the options of overlay mounts or in the URIs of SQLite.
+func isUnusable(r rune) bool {
+	return strings.ContainsRune(`,:"\?#%`, r) || !unicode.IsPrint(r)
 }
 
 // Data is a path in the data folder: what survives Stop.

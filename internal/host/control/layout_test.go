@@ -48,6 +48,11 @@ func TestLayoutKeepsSocketPathsShort(t *testing.T) {
 	if _, err := NewLayout("/" + strings.Repeat("d", maxDataDir)); err == nil {
 		t.Error("a data folder with a longer path was accepted")
 	}
+	for _, bad := range []string{"/a,b", "/a:b", "/a?b", "/a#b", "/a%b", "/a\nb"} {
+		if _, err := NewLayout(bad); err == nil {
+			t.Errorf("the data folder %q was accepted", bad)
+		}
+	}
 	if _, err := NewLayout(""); err == nil {
 		t.Error("no data folder was accepted")
 	}

@@ -29,8 +29,11 @@ const (
 const announceTimeout = 5 * time.Second
 
 // Lock makes the calling process the host of this data folder until the returned file is closed.
-func (l Layout) Lock() (*os.File, error) {
-	file, err := os.OpenFile(l.LockFile(), os.O_RDWR|os.O_CREATE, 0o600)
+func (l Layout) Lock() (*os.File, error) { return l.lock(os.O_CREATE) }
+
+// lock is Lock; without os.O_CREATE it returns fs.ErrNotExist for a folder that never had a host.
+func (l Layout) lock(create int) (*os.File, error) {
+	file, err := os.OpenFile(l.LockFile(), os.O_RDWR|create, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of the data folder: %w", err)
 	}

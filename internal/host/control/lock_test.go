@@ -42,3 +42,22 @@ func TestAskingDoesNotDisturbAStart(t *testing.T) {
 	close(stop)
 	askers.Wait()
 }
+
+func TestFailureOfAnEarlierStartIsNotThisOnes(t *testing.T) {
+	layout := newTestLayout(t)
+	if err := layout.WriteStatus(Status{State: Failed, PID: 1, Error: "the datastore is damaged"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(layout.Data("logs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(layout.StartLog(), []byte("Error: the port is in use\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := startFailure(layout, &launched{pid: 2}, nil); err == nil || err.Error() != "the port is in use" {
+		t.Errorf("the start failed with %v", err)
+	}
+	if err := startFailure(layout, &launched{pid: 1}, nil); err == nil || err.Error() != "the datastore is damaged" {
+		t.Errorf("the start that wrote the status failed with %v", err)
+	}
+}

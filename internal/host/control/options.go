@@ -27,6 +27,12 @@ const (
 	DefaultFrontDoorPort = 8443
 )
 
+// The flags that ports are asked for with.
+const (
+	apiPortFlag       = "--api-port"
+	frontDoorPortFlag = "--front-door-port"
+)
+
 // Options of a host. They are also the flags of `matryd host`.
 type Options struct {
 	// DataDir is the data folder; it is made when missing. Required.
@@ -84,7 +90,7 @@ func (o *Options) Validate() error {
 	if _, err := NewLayout(o.DataDir); err != nil {
 		errs = append(errs, fmt.Errorf("--data-dir: %w", err))
 	}
-	errs = append(errs, validatePort("--api-port", o.APIPort), validatePort("--front-door-port", o.FrontDoorPort))
+	errs = append(errs, validatePort(apiPortFlag, o.APIPort), validatePort(frontDoorPortFlag, o.FrontDoorPort))
 	if o.APIPort == o.FrontDoorPort {
 		errs = append(errs, fmt.Errorf("--front-door-port: %d is the port of the API server too; choose another one", o.FrontDoorPort))
 	}

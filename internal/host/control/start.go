@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -47,11 +48,13 @@ func Start(ctx context.Context, options Options, onPhase func(Phase)) error {
 
 func sameOptions(status Status, options Options) error {
 	running := status.Options
-	if running.APIPort == 0 || (running.APIPort == options.APIPort && running.FrontDoorPort == options.FrontDoorPort && running.Egress == options.Egress) {
+	isSame := running.APIPort == options.APIPort && running.FrontDoorPort == options.FrontDoorPort &&
+		running.Egress == options.Egress && slices.Equal(running.PullFrom, options.PullFrom)
+	if running.APIPort == 0 || isSame {
 		return nil
 	}
-	return fmt.Errorf("the host of %s runs already with --api-port %d --front-door-port %d --egress %s; stop it first to start it with others",
-		options.DataDir, running.APIPort, running.FrontDoorPort, running.Egress)
+	return fmt.Errorf("the host of %s runs already with --api-port %d --front-door-port %d --egress %s --pull-from %q; stop it first to start it with others",
+		options.DataDir, running.APIPort, running.FrontDoorPort, running.Egress, strings.Join(running.PullFrom, ","))
 }
 
 // launched is a host process that this process has started.
@@ -109,21 +112,23 @@ func follow(ctx context.Context, layout Layout, process *launched, onPhase func(
 			}
 		}
 		if process == nil && status.PID == 0 {
-			return startFailure(layout, errors.New("the host process ended"))
+			return startFailure(layout, nil, errors.New("the host process ended"))
 		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the host: %w (%d of %d phases done; the log is %s)", ctx.Err(), reported, len(Phases), layout.LogFile())
 		case err := <-exited:
-			return startFailure(layout, err)
+			return startFailure(layout, process, err)
 		case <-tick.C:
 		}
 	}
 }
 
-// startFailure says why the host process ended: what it put into the status, or else what it printed.
-func startFailure(layout Layout, exit error) error {
-	if status, err := layout.status(); err == nil && status.State == Failed && status.Error != "" {
+// startFailure says why the host process ended: what it put into the status, or else what it printed. A process that has
+// ended before it had a status has left that of an earlier one in place.
+func startFailure(layout Layout, process *launched, exit error) error {
+	status, err := readStatus(layout.StatusFile())
+	if err == nil && status.State == Failed && status.Error != "" && (process == nil || status.PID == process.pid) {
 		return errors.New(status.Error)
 	}
 	printed, err := os.ReadFile(layout.StartLog())

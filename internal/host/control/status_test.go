@@ -102,7 +102,7 @@ func TestStopEndsWhatBearsTheMark(t *testing.T) {
 	}
 }
 
-func TestPurgeSparesFoldersThatAreNoDataFolder(t *testing.T) {
+func TestPurgeRemovesWhatTheHostMadeOnly(t *testing.T) {
 	layout := newTestLayout(t)
 	precious := filepath.Join(layout.DataDir, "precious")
 	if err := os.WriteFile(precious, nil, 0o600); err != nil {
@@ -111,21 +111,43 @@ func TestPurgeSparesFoldersThatAreNoDataFolder(t *testing.T) {
 	if err := Stop(t.Context(), layout.DataDir, true); err == nil {
 		t.Error("a folder without a lock was taken for a data folder")
 	}
-	if _, err := os.Stat(precious); err != nil {
+	if _, err := os.Stat(layout.LockFile()); err == nil {
+		t.Error("a stop has made a data folder of another one")
+	}
+	// Somebody starts a host in a folder that holds other things.
+	makeLock(t, layout)
+	for _, name := range []string{"volumes/pvc-1", "datastore"} {
+		if err := os.MkdirAll(layout.Data(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Stop(t.Context(), layout.DataDir, true); err != nil {
 		t.Fatal(err)
 	}
+	left, err := os.ReadDir(layout.DataDir)
+	if err != nil || len(left) != 1 || left[0].Name() != "precious" {
+		t.Fatalf("left in the folder: %v (%v), want what was there before", left, err)
+	}
+	if err := os.Remove(precious); err != nil {
+		t.Fatal(err)
+	}
+	makeLock(t, layout)
+	if err := Stop(t.Context(), layout.DataDir, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(layout.DataDir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the data folder is still there: %v", err)
+	}
+}
+
+func makeLock(t *testing.T, layout Layout) {
+	t.Helper()
 	lock, err := layout.Lock()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := lock.Close(); err != nil {
 		t.Fatal(err)
-	}
-	if err := Stop(t.Context(), layout.DataDir, true); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(layout.DataDir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the data folder is still there: %v", err)
 	}
 }
 
@@ -158,13 +180,7 @@ func TestStopLeavesTheAdministratorsMounts(t *testing.T) {
 	if len(left) != 1 || left[0] != admins {
 		t.Errorf("mounts left: %v, want %s only", left, admins)
 	}
-	lock, err := layout.Lock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := lock.Close(); err != nil {
-		t.Fatal(err)
-	}
+	makeLock(t, layout)
 	if err := Stop(t.Context(), layout.DataDir, true); err == nil || !strings.Contains(err.Error(), admins) {
 		t.Errorf("purge of a data folder with a foreign mount in it: %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,13 @@ func Stop(ctx context.Context, dataDir string, purge bool) error {
 		return err
 	}
 	if err := stopHostProcess(ctx, layout); err != nil {
+		return err
+	}
+	// A host that starts meanwhile would lose its processes and mounts to this.
+	lock, err := layout.lock(0)
+	if err == nil {
+		defer lock.Close()
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := Clean(ctx, layout); err != nil {
@@ -86,9 +94,27 @@ func Clean(ctx context.Context, layout Layout) error {
 		removeLeftFiles(layout),
 		os.RemoveAll(layout.Run()),
 	)
-	// The last host takes the folder of all hosts along; the others keep it from being removed.
-	_ = os.Remove(runRoot)
+	removeSharedFolders(ctx)
 	return err
+}
+
+// devicePluginSocket is where every kubelet of a machine listens for device plugins; the path is fixed in its code.
+const devicePluginSocket = "/var/lib/kubelet/device-plugins/kubelet.sock"
+
+// removeSharedFolders lets the last host take along what all of them, and others, have at fixed places: folders only when
+// they are empty, and the socket of a kubelet only when that has ended.
+func removeSharedFolders(ctx context.Context) {
+	dialer := net.Dialer{Timeout: time.Second}
+	if conn, err := dialer.DialContext(ctx, "unix", devicePluginSocket); err == nil {
+		conn.Close()
+	} else if errors.Is(err, unix.ECONNREFUSED) {
+		_ = os.Remove(devicePluginSocket)
+	}
+	for _, folder := range []string{
+		runRoot, filepath.Dir(devicePluginSocket), filepath.Dir(filepath.Dir(devicePluginSocket)), cniCache, filepath.Dir(cniCache),
+	} {
+		_ = os.Remove(folder) // What is in use is not empty, and stays.
+	}
 }
 
 // removeEgress removes the link and the firewall table of egress by NAT. The link would go with the network namespace, but
@@ -111,9 +137,12 @@ func removeEgress(ctx context.Context, layout Layout) error {
 	return nil
 }
 
+// cniCache is where CNI notes what it has made for each pod; the path is fixed in containerd's code.
+const cniCache = "/var/lib/cni/results"
+
 // removeLeftFiles removes what containerd, CNI and the kubelet keep at fixed places and have not removed themselves.
 func removeLeftFiles(layout Layout) error {
-	results, err := filepath.Glob("/var/lib/cni/results/" + layout.NetworkName() + "-*")
+	results, err := filepath.Glob(cniCache + "/" + layout.NetworkName() + "-*")
 	if err != nil {
 		return fmt.Errorf("list the results of CNI: %w", err)
 	}
@@ -134,28 +163,6 @@ func removeLeftFiles(layout Layout) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// purgeData removes the data folder, if it is one.
-func purgeData(layout Layout) error {
-	if _, err := os.Stat(layout.DataDir); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if _, err := os.Stat(layout.LockFile()); err != nil {
-		return fmt.Errorf("remove the data folder %s: it is not the data folder of a host (it has no %s): %w", layout.DataDir, filepath.Base(layout.LockFile()), err)
-	}
-	mounts, err := mountsBelow(layout.DataDir)
-	if err != nil {
-		return err
-	}
-	if len(mounts) > 0 {
-		// Removing through a mount would remove what is mounted.
-		return fmt.Errorf("remove the data folder %s: %s is still mounted", layout.DataDir, mounts[0])
-	}
-	if err := os.RemoveAll(layout.DataDir); err != nil {
-		return fmt.Errorf("remove the data folder: %w", err)
-	}
-	return nil
 }
 
 // waitFor asks until the answer is yes, the time is over (false) or ctx ends.

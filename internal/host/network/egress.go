@@ -48,7 +48,12 @@ func OpenEgress(ctx context.Context, path string, names Egress) error {
 	if err := masquerade(ctx, names.Table, "oifname != "+names.Link+" ip saddr "+inside.Addr().String()); err != nil {
 		return err
 	}
-	return Inside(path, func() error { return masquerade(ctx, names.Table, "oifname "+egressInside) })
+	return Inside(path, func() error {
+		if err := masquerade(ctx, names.Table, "oifname "+egressInside); err != nil {
+			return err
+		}
+		return refuseLinkLocal(ctx, names.Table)
+	})
 }
 
 // CloseEgress removes what OpenEgress has made on the machine; the end inside goes with the link.
@@ -134,6 +139,28 @@ func masquerade(ctx context.Context, table, match string) error {
 	tx.Add(&knftables.Rule{Chain: chain, Rule: match + " masquerade"})
 	if err := nft.Run(ctx, tx); err != nil {
 		return fmt.Errorf("masquerade egress: %w", err)
+	}
+	return nil
+}
+
+// refuseLinkLocal keeps pods from the services that a machine has at link-local addresses: a cloud hands out the machine's
+// own credentials there. Cluster DNS, which is no pod, may have its upstream server among them.
+func refuseLinkLocal(ctx context.Context, table string) error {
+	nft, err := knftables.New(knftables.IPv4Family, table)
+	if err != nil {
+		return fmt.Errorf("use nftables for egress: %w", err)
+	}
+	const chain = "forward"
+	tx := nft.NewTransaction()
+	tx.Add(&knftables.Chain{
+		Name: chain, Type: knftables.PtrTo(knftables.FilterType),
+		Hook: knftables.PtrTo(knftables.ForwardHook), Priority: knftables.PtrTo(knftables.FilterPriority),
+	})
+	const match = "oifname " + egressInside + " ip daddr 169.254.0.0/16 "
+	tx.Add(&knftables.Rule{Chain: chain, Rule: match + "meta l4proto tcp reject with tcp reset"})
+	tx.Add(&knftables.Rule{Chain: chain, Rule: match + "reject with icmp type admin-prohibited"})
+	if err := nft.Run(ctx, tx); err != nil {
+		return fmt.Errorf("keep pods from link-local addresses: %w", err)
 	}
 	return nil
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -17,14 +19,14 @@ import (
 
 // Ensure makes the network namespace and pins it at path, or takes the one that is pinned there, with the pods that
 // still run in it. It reports whether it made a new one.
-func Ensure(path string) (made bool, err error) {
+func Ensure(ctx context.Context, path string) (made bool, err error) {
 	if !isPinned(path) {
 		if err := create(path); err != nil {
 			return false, err
 		}
 		made = true
 	}
-	return made, Inside(path, configure)
+	return made, Inside(path, func() error { return configure(ctx) })
 }
 
 // isPinned says whether path is a pinned namespace, and not an empty file that a switched-off machine has left.
@@ -120,7 +122,7 @@ func Listen(ctx context.Context, path, address string) (net.Listener, error) {
 }
 
 // configure brings the namespace that the thread is in to its wanted state, from whatever state it is in.
-func configure() error {
+func configure(ctx context.Context) error {
 	loopback, err := netlink.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("find the loopback link: %w", err)
@@ -137,13 +139,30 @@ func configure() error {
 	if err := netlink.RouteReplace(&netlink.Route{LinkIndex: node.Attrs().Index, Dst: ipNet(ServiceRange), Scope: netlink.SCOPE_LINK}); err != nil {
 		return fmt.Errorf("route the service range: %w", err)
 	}
-	for name, value := range map[string]string{
-		"net/ipv4/ip_forward":              "1",
-		"net/ipv4/conf/all/rp_filter":      "0",
-		"net/ipv4/conf/default/rp_filter":  "0",
-		"net/ipv4/conf/all/route_localnet": "1",
-	} {
-		if err := os.WriteFile("/proc/sys/"+name, []byte(value), 0); err != nil {
+	if err := setSysctls(); err != nil {
+		return err
+	}
+	return guard(ctx)
+}
+
+// sysctls of the host's network namespace. A packet must come from the link that leads to its source: a pod must not get
+// around the network policies with another pod's address. IPv6 is off, or each link had an address that no policy is about.
+var sysctls = map[string]string{
+	"net/ipv4/ip_forward":                "1",
+	"net/ipv4/conf/all/rp_filter":        "1",
+	"net/ipv4/conf/default/rp_filter":    "1",
+	"net/ipv4/conf/all/route_localnet":   "0",
+	"net/ipv6/conf/all/disable_ipv6":     "1",
+	"net/ipv6/conf/default/disable_ipv6": "1",
+}
+
+func setSysctls() error {
+	for name, value := range sysctls {
+		err := os.WriteFile("/proc/sys/"+name, []byte(value), 0)
+		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(name, "net/ipv6/") {
+			continue // The kernel has no IPv6.
+		}
+		if err != nil {
 			return fmt.Errorf("set the sysctl %s in the host's network namespace: %w", name, err)
 		}
 	}

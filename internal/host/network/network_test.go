@@ -109,7 +109,7 @@ func TestNamespaceIsMadeOnceAndKept(t *testing.T) {
 		}
 	})
 	for i, wantMade := range []bool{true, false} {
-		made, err := Ensure(path)
+		made, err := Ensure(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -20,12 +21,24 @@ type Ruleset struct {
 	Chains          []Chain
 }
 
-// Set of addresses, or of addresses with protocol and port.
+// isEmpty says that no pod is isolated. Then there is no table, and no packet is looked at.
+func (r Ruleset) isEmpty() bool { return len(r.Ingress) == 0 && len(r.Egress) == 0 }
+
+// Set of addresses, of ports, or of addresses with protocol and port.
 type Set struct {
 	Name string
-	Type string
-	// Elements are the parts of each element.
+	Type SetType
+	// Elements are the parts of each element. Those of intervals do not overlap.
 	Elements [][]string
+}
+
+func (s Set) name() string { return s.Name }
+
+// SetType is what a set holds.
+type SetType struct {
+	Key string
+	// Intervals says that elements are ranges.
+	Intervals bool
 }
 
 // Chain of rules, in the syntax of nftables.
@@ -34,25 +47,29 @@ type Chain struct {
 	Rules []string
 }
 
+func (c Chain) name() string { return c.Name }
+
 // Types of sets.
-const (
-	addressSet  = "ipv4_addr"
-	endpointSet = "ipv4_addr . inet_proto . inet_service"
+var (
+	addressSet  = SetType{Key: "ipv4_addr"}
+	blockSet    = SetType{Key: "ipv4_addr", Intervals: true}
+	portSet     = SetType{Key: "inet_service", Intervals: true}
+	endpointSet = SetType{Key: "ipv4_addr . inet_proto . inet_service"}
 )
 
-// refusal ends a chain that has accepted nothing. The sender is told, so that a program sees at once what happens.
-const refusal = "reject with icmp type admin-prohibited"
+// refusal ends a chain that has accepted nothing.
+const refusal = "goto " + refuseChain
 
 // direction is one half of a policy.
 type direction struct {
 	kind networkingv1.PolicyType
-	// peer and own are the fields of a packet with the address of the peer and of the selected pod.
-	peer, own string
+	// peer is the field of a packet with the address of the peer.
+	peer string
 }
 
 var (
-	ingress = direction{networkingv1.PolicyTypeIngress, "ip saddr", "ip daddr"}
-	egress  = direction{networkingv1.PolicyTypeEgress, "ip daddr", "ip saddr"}
+	ingress = direction{networkingv1.PolicyTypeIngress, "ip saddr"}
+	egress  = direction{networkingv1.PolicyTypeEgress, "ip daddr"}
 )
 
 // rule is an ingress or egress rule of a policy: both have the same shape.
@@ -63,14 +80,24 @@ type rule struct {
 
 // compiler collects sets and chains, each once.
 type compiler struct {
-	state  *State
-	sets   map[string]Set
-	chains map[string]Chain
+	state *State
+	// pods by namespace: most selectors are about one.
+	pods map[string][]Pod
+	// namespaces by the text of the selector that matches them.
+	namespaces map[string][]string
+	sets       map[string]Set
+	chains     map[string]Chain
 }
 
 // Compile turns policies into rules. It is deterministic: the same state gives the same rules.
 func Compile(state State) Ruleset {
-	c := &compiler{state: &state, sets: map[string]Set{}, chains: map[string]Chain{}}
+	c := &compiler{
+		state: &state, pods: map[string][]Pod{}, namespaces: map[string][]string{},
+		sets: map[string]Set{}, chains: map[string]Chain{},
+	}
+	for _, pod := range state.Pods {
+		c.pods[pod.Namespace] = append(c.pods[pod.Namespace], pod)
+	}
 	rules := Ruleset{Ingress: c.isolate(ingress), Egress: c.isolate(egress)}
 	for _, name := range sortedKeys(c.sets) {
 		rules.Sets = append(rules.Sets, c.sets[name])
@@ -99,7 +126,7 @@ func (c *compiler) isolate(d direction) map[netip.Addr]string {
 		if !slices.Contains(policy.Spec.PolicyTypes, d.kind) {
 			continue
 		}
-		selected := c.state.selectPods(policy.Namespace, networkingv1.NetworkPolicyPeer{PodSelector: &policy.Spec.PodSelector})
+		selected := c.selectPods(policy.Namespace, networkingv1.NetworkPolicyPeer{PodSelector: &policy.Spec.PodSelector})
 		if len(selected) == 0 {
 			continue
 		}
@@ -132,13 +159,19 @@ func (c *compiler) podsChain(d direction, policies []string) string {
 	return name
 }
 
-// policyChain accepts what one policy allows and returns for the rest.
+// policyChain accepts what one policy allows and returns for the rest. It grows with the size of the policy and not with the
+// product of its peers and ports: a tenant who writes a large one must not stop the host.
 func (c *compiler) policyChain(d direction, policy *networkingv1.NetworkPolicy, selected []Pod) string {
 	name := policyPrefix + strings.ToLower(string(d.kind)) + "-" + hash(policy.Namespace, policy.Name)
 	chain := Chain{Name: name}
 	for _, rule := range rulesOf(d, policy) {
 		for _, peer := range c.peerMatches(d, policy.Namespace, rule.peers) {
-			for _, port := range c.portMatches(d, rule, peer, selected) {
+			// The port is the receiver's: the selected pod's on the way in, the peer's on the way out.
+			receivers := selected
+			if d.kind == networkingv1.PolicyTypeEgress {
+				receivers = peer.pods
+			}
+			for _, port := range c.portMatches(rule.ports, receivers) {
 				chain.Rules = append(chain.Rules, strings.Join(nonEmpty(peer.match, port, "accept"), " "))
 			}
 		}
@@ -161,70 +194,11 @@ func rulesOf(d direction, policy *networkingv1.NetworkPolicy) []rule {
 	return rules
 }
 
-// peerMatch matches packets by the peer's address.
-type peerMatch struct {
-	match string
-	// pods that the peer stands for, by which names of ports are resolved.
-	pods []Pod
-}
-
-// peerMatches returns one match for all selected pods and one for each range.
-func (c *compiler) peerMatches(d direction, namespace string, peers []networkingv1.NetworkPolicyPeer) []peerMatch {
-	if len(peers) == 0 {
-		return []peerMatch{{pods: c.state.Pods}}
-	}
-	var matches []peerMatch
-	var pods []Pod
-	for _, peer := range peers {
-		if peer.IPBlock == nil {
-			pods = append(pods, c.state.selectPods(namespace, peer)...)
-			continue
-		}
-		if match, ok := blockMatch(d, peer.IPBlock); ok {
-			matches = append(matches, peerMatch{match: match, pods: podsIn(peer.IPBlock, c.state.Pods)})
-		}
-	}
-	if len(pods) == 0 {
-		return matches
-	}
-	elements := make([][]string, 0, len(pods))
-	for _, pod := range pods {
-		elements = append(elements, []string{pod.Address.String()})
-	}
-	return append(matches, peerMatch{match: d.peer + " @" + c.set(addressSet, elements), pods: pods})
-}
-
-// blockMatch matches a range without its exceptions. There is nothing to match in ranges of IPv6.
-func blockMatch(d direction, block *networkingv1.IPBlock) (string, bool) {
-	prefix, err := netip.ParsePrefix(block.CIDR)
-	if err != nil || !prefix.Addr().Is4() {
-		return "", false
-	}
-	parts := []string{}
-	if prefix.Bits() > 0 {
-		parts = append(parts, d.peer+" "+prefix.Masked().String())
-	}
-	for _, except := range block.Except {
-		if excepted, err := netip.ParsePrefix(except); err == nil && excepted.Addr().Is4() {
-			parts = append(parts, d.peer+" != "+excepted.Masked().String())
-		}
-	}
-	return strings.Join(parts, " "), true
-}
-
-func podsIn(block *networkingv1.IPBlock, pods []Pod) []Pod {
-	prefix, err := netip.ParsePrefix(block.CIDR)
-	if err != nil {
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(pods), func(pod Pod) bool { return !prefix.Contains(pod.Address) })
-}
-
 // set makes a set, named by its content, so that equal ones are one.
-func (c *compiler) set(kind string, elements [][]string) string {
+func (c *compiler) set(kind SetType, elements [][]string) string {
 	slices.SortFunc(elements, slices.Compare)
 	elements = slices.CompactFunc(elements, slices.Equal)
-	parts := []string{kind}
+	parts := []string{kind.Key, fmt.Sprint(kind.Intervals)}
 	for _, element := range elements {
 		parts = append(parts, strings.Join(element, " "))
 	}
@@ -245,11 +219,8 @@ func nonEmpty(parts ...string) []string {
 	return slices.DeleteFunc(parts, func(part string) bool { return part == "" })
 }
 
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
-	keys := make([]K, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return sortedKeysBy(m, cmp.Compare[K]) }
+
+func sortedKeysBy[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {
+	return slices.SortedFunc(maps.Keys(m), compare)
 }

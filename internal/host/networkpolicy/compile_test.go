@@ -120,14 +120,39 @@ func TestCompile(t *testing.T) {
 		"a range with exceptions": {
 			policies: []string{`{podSelector: {matchLabels: {app: web}}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8, 192.168.0.0/16]}}, {ipBlock: {cidr: 10.9.0.0/16}}, {ipBlock: {cidr: "::/0"}}]}]}`},
 			address:  webAddress,
-			egress:   []string{"ip daddr != 10.0.0.0/8 ip daddr != 192.168.0.0/16 accept", "ip daddr 10.9.0.0/16 accept", refusal},
+			egress:   []string{"ip daddr != {10.0.0.0/8, 192.168.0.0/16} accept", "ip daddr 10.9.0.0/16 accept", refusal},
+		},
+		"ranges are one set, without those that lie in another": {
+			policies: []string{`{podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress], ingress: [{from: [{ipBlock: {cidr: 192.0.2.0/24}}, {ipBlock: {cidr: 10.9.8.7/8}}, {ipBlock: {cidr: 10.1.0.0/16}}, {ipBlock: {cidr: 10.2.0.0/16, except: [10.2.1.0/24, 10.2.1.0/25]}}]}]}`},
+			address:  webAddress,
+			ingress:  []string{"ip saddr 10.2.0.0/16 ip saddr != 10.2.1.0/24 accept", "ip saddr {10.0.0.0/8, 192.0.2.0/24} accept", refusal},
+		},
+		"every address among the ranges is every address": {
+			policies: []string{`{podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress], ingress: [{from: [{ipBlock: {cidr: 192.0.2.0/24}}, {ipBlock: {cidr: 0.0.0.0/0}}], ports: [{port: 80}]}]}`},
+			address:  webAddress,
+			ingress:  []string{"tcp dport 80 accept", refusal},
+		},
+		"only ranges of IPv6 match nothing": {
+			policies: []string{`{podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress], ingress: [{from: [{ipBlock: {cidr: "::/0"}}]}]}`},
+			address:  webAddress,
+			ingress:  []string{refusal},
+		},
+		"ports of a protocol are one set, and a port without a number is all of them": {
+			policies: []string{`{podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress], ingress: [{ports: [{port: 90}, {port: 80, endPort: 85}, {port: 84, endPort: 89}, {port: 443}, {port: 53, protocol: UDP}, {protocol: UDP}]}]}`},
+			address:  webAddress,
+			ingress:  []string{"tcp dport {443, 80-90} accept", "meta l4proto udp accept", refusal},
+		},
+		"a named port of a range is that of any pod in it": {
+			policies: []string{`{podSelector: {matchLabels: {app: client}}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 10.244.0.0/30}}], ports: [{port: http}]}]}`},
+			address:  clientAddress,
+			egress:   []string{"ip daddr 10.244.0.0/30 ip daddr . meta l4proto . th dport {10.244.0.2 . tcp . 8080} accept", refusal},
 		},
 		"every peer with every port": {
 			policies: []string{`{podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress], ingress: [{from: [{podSelector: {matchLabels: {app: client}}}, {ipBlock: {cidr: 192.0.2.0/24}}], ports: [{port: 80}, {protocol: UDP, port: 1000, endPort: 2000}, {protocol: SCTP}]}]}`},
 			address:  webAddress,
 			ingress: []string{
-				"ip saddr 192.0.2.0/24 tcp dport 80 accept", "ip saddr 192.0.2.0/24 udp dport 1000-2000 accept", "ip saddr 192.0.2.0/24 meta l4proto sctp accept",
-				"ip saddr {10.244.0.3} tcp dport 80 accept", "ip saddr {10.244.0.3} udp dport 1000-2000 accept", "ip saddr {10.244.0.3} meta l4proto sctp accept",
+				"ip saddr 192.0.2.0/24 meta l4proto sctp accept", "ip saddr 192.0.2.0/24 tcp dport 80 accept", "ip saddr 192.0.2.0/24 udp dport 1000-2000 accept",
+				"ip saddr {10.244.0.3} meta l4proto sctp accept", "ip saddr {10.244.0.3} tcp dport 80 accept", "ip saddr {10.244.0.3} udp dport 1000-2000 accept",
 				refusal,
 			},
 		},
@@ -178,7 +203,7 @@ func TestCompileIgnoresOrder(t *testing.T) {
 
 func TestPodsThatPoliciesDoNotSee(t *testing.T) {
 	running := corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.244.0.9"}}
-	if _, ok := podFrom(&running); !ok {
+	if _, ok := podAt(&running, reportedAddress(&running)); !ok {
 		t.Error("a running pod is not seen")
 	}
 	for name, change := range map[string]func(*corev1.Pod){
@@ -190,7 +215,7 @@ func TestPodsThatPoliciesDoNotSee(t *testing.T) {
 	} {
 		pod := running.DeepCopy()
 		change(pod)
-		if _, ok := podFrom(pod); ok {
+		if _, ok := podAt(pod, reportedAddress(pod)); ok {
 			t.Errorf("a pod %s is seen", name)
 		}
 	}
@@ -198,8 +223,33 @@ func TestPodsThatPoliciesDoNotSee(t *testing.T) {
 
 func TestEndPortBelowPortIsIgnored(t *testing.T) {
 	port, end := intstr.FromInt32(80), int32(79)
-	got := numberMatch(corev1.ProtocolTCP, networkingv1.NetworkPolicyPort{Port: &port, EndPort: &end})
-	if got != "tcp dport 80" {
-		t.Errorf("match %q", got)
+	got := numberedPorts(networkingv1.NetworkPolicyPort{Port: &port, EndPort: &end})
+	if got != (portRange{80, 80}) {
+		t.Errorf("ports %s", got)
+	}
+}
+
+// A tenant may write policies as large as the API takes. The rules must not be as many as its peers times its ports.
+func TestRulesGrowWithThePolicyOnly(t *testing.T) {
+	const many = 2000
+	var rule networkingv1.NetworkPolicyIngressRule
+	for i := range many {
+		block := &networkingv1.IPBlock{CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 16, byte(i >> 7), byte(i << 1)}), 32).String()}
+		rule.From = append(rule.From, networkingv1.NetworkPolicyPeer{IPBlock: block})
+		port := intstr.FromInt32(int32(2*i + 1))
+		rule.Ports = append(rule.Ports, networkingv1.NetworkPolicyPort{Port: &port})
+	}
+	state := testState(t, `{podSelector: {}, policyTypes: [Ingress]}`)
+	state.Policies[0].Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{rule}
+	rules := Compile(state)
+	count := 0
+	for _, chain := range rules.Chains {
+		count += len(chain.Rules)
+	}
+	for _, set := range rules.Sets {
+		count += len(set.Elements)
+	}
+	if count > 2*many+10 {
+		t.Errorf("%d rules and elements for %d peers and %d ports", count, many, many)
 	}
 }

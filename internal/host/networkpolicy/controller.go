@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"reflect"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
@@ -38,6 +40,7 @@ type Controller struct {
 	policies   networkinglisters.NetworkPolicyLister
 	changed    chan struct{}
 	current    *Ruleset
+	fences     *fences
 }
 
 // New returns a controller for the network namespace of the calling process. The extra pods are servers of the host
@@ -58,6 +61,7 @@ func newController(client kubernetes.Interface, nft knftables.Interface, extra [
 		namespaces: factory.Core().V1().Namespaces().Lister(),
 		policies:   factory.Networking().V1().NetworkPolicies().Lister(),
 		changed:    make(chan struct{}, 1),
+		fences:     newFences(),
 	}
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { c.trigger() },
@@ -137,8 +141,11 @@ func (c *Controller) Run(ctx context.Context) error {
 			c.current = nil
 		case <-c.changed:
 		}
-		wait := settle
-		if err := c.sync(ctx); err != nil && ctx.Err() == nil {
+		begin := time.Now()
+		err := c.sync(ctx)
+		// Not more than half of a processor, however large the rules are.
+		wait := max(settle, time.Since(begin))
+		if err != nil && ctx.Err() == nil {
 			c.logger.Error("Could not enforce network policies", "error", err)
 			c.current = nil
 			wait = retry
@@ -153,44 +160,46 @@ func (c *Controller) Run(ctx context.Context) error {
 }
 
 func (c *Controller) sync(ctx context.Context) error {
-	state, err := c.state()
+	state, addresses, err := c.state()
 	if err != nil {
 		return err
 	}
 	rules := Compile(state)
-	if c.current != nil && reflect.DeepEqual(*c.current, rules) {
-		return nil
+	if c.current == nil || !reflect.DeepEqual(*c.current, rules) {
+		tx := c.nft.NewTransaction()
+		render(c.current, rules, tx)
+		if err := c.nft.Run(ctx, tx); err != nil {
+			return fmt.Errorf("replace the rules of network policies: %w", err)
+		}
+		c.current = &rules
 	}
-	tx := c.nft.NewTransaction()
-	render(rules, tx)
-	if err := c.nft.Run(ctx, tx); err != nil {
-		return fmt.Errorf("replace the rules of network policies: %w", err)
-	}
-	c.current = &rules
+	c.fences.enforce(addresses)
 	return nil
 }
 
-func (c *Controller) state() (State, error) {
+// state returns what the rules follow from, and the addresses of all pods in it.
+func (c *Controller) state() (State, map[types.UID]netip.Addr, error) {
 	state := State{Namespaces: map[string]map[string]string{}, Pods: append([]Pod(nil), c.extra...)}
 	namespaces, err := c.namespaces.List(labels.Everything())
 	if err != nil {
-		return state, fmt.Errorf("list namespaces: %w", err)
+		return state, nil, fmt.Errorf("list namespaces: %w", err)
 	}
 	for _, namespace := range namespaces {
 		state.Namespaces[namespace.Name] = namespace.Labels
 	}
 	pods, err := c.pods.List(labels.Everything())
 	if err != nil {
-		return state, fmt.Errorf("list pods: %w", err)
+		return state, nil, fmt.Errorf("list pods: %w", err)
 	}
+	addresses := c.fences.addresses(pods)
 	for _, pod := range pods {
-		if taken, ok := podFrom(pod); ok {
+		if taken, ok := podAt(pod, addresses[pod.UID]); ok {
 			state.Pods = append(state.Pods, taken)
 		}
 	}
 	state.Policies, err = c.policies.List(labels.Everything())
 	if err != nil {
-		return state, fmt.Errorf("list network policies: %w", err)
+		return state, nil, fmt.Errorf("list network policies: %w", err)
 	}
-	return state, nil
+	return state, addresses, nil
 }

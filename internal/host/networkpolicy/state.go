@@ -33,17 +33,26 @@ type State struct {
 	Policies   []*networkingv1.NetworkPolicy
 }
 
-// podFrom takes a pod over, or not: a pod in the node's network shares the node's address and is not subject to
-// policies, and a pod that has ended may have lost its address to another one.
-func podFrom(pod *corev1.Pod) (Pod, bool) {
-	if pod.Spec.HostNetwork || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-		return Pod{}, false
-	}
-	address, err := netip.ParseAddr(pod.Status.PodIP)
-	if err != nil || !address.Is4() {
+// podAt takes a pod over with an address, or not: a pod in the node's network shares the node's address and is not subject
+// to policies, and a pod that has ended may have lost its address to another one.
+func podAt(pod *corev1.Pod, address netip.Addr) (Pod, bool) {
+	if pod.Spec.HostNetwork || hasEnded(pod) || !address.Is4() {
 		return Pod{}, false
 	}
 	return Pod{Namespace: pod.Namespace, Labels: pod.Labels, Address: address, Ports: namedPorts(pod)}, true
+}
+
+func hasEnded(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}
+
+// reportedAddress is what the API knows; the zero address, which is of no kind, for none.
+func reportedAddress(pod *corev1.Pod) netip.Addr {
+	address, err := netip.ParseAddr(pod.Status.PodIP)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return address
 }
 
 func namedPorts(pod *corev1.Pod) []NamedPort {
@@ -69,32 +78,6 @@ func protocolOf(protocol *corev1.Protocol) corev1.Protocol {
 		return corev1.ProtocolTCP
 	}
 	return *protocol
-}
-
-// selectPods returns the pods of a peer. A peer without a namespace selector means the policy's own namespace. The API server
-// has validated the selectors; one that cannot be read selects nothing, which keeps the pod closed.
-func (s *State) selectPods(policyNamespace string, peer networkingv1.NetworkPolicyPeer) []Pod {
-	pods, err := selectorOf(peer.PodSelector)
-	if err != nil {
-		return nil
-	}
-	namespaces, err := selectorOf(peer.NamespaceSelector)
-	if err != nil {
-		return nil
-	}
-	var selected []Pod
-	for _, pod := range s.Pods {
-		if peer.NamespaceSelector == nil && pod.Namespace != policyNamespace {
-			continue
-		}
-		if peer.NamespaceSelector != nil && !namespaces.Matches(labels.Set(s.Namespaces[pod.Namespace])) {
-			continue
-		}
-		if pods.Matches(labels.Set(pod.Labels)) {
-			selected = append(selected, pod)
-		}
-	}
-	return selected
 }
 
 // selectorOf takes a missing selector as one that selects everything.

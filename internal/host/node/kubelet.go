@@ -21,7 +21,7 @@ import (
 // maxPods fits the address range of the pods, a /22.
 const maxPods = 500
 
-func runKubelet(ctx context.Context, layout control.Layout, files pki.Files) error {
+func runKubelet(ctx context.Context, layout control.Layout, files pki.Files, fence fence) error {
 	server, err := kubeletServer(layout, files)
 	if err != nil {
 		return err
@@ -32,7 +32,11 @@ func runKubelet(ctx context.Context, layout control.Layout, files pki.Files) err
 	if err != nil {
 		return fmt.Errorf("dependencies of the kubelet: %w", err)
 	}
+	checkFence := fenceRuntime(dependencies, fence)
 	if err := kubeletapp.Run(ctx, server, dependencies, utilfeature.DefaultFeatureGate); err != nil {
+		return err
+	}
+	if err := checkFence(); err != nil {
 		return err
 	}
 	// It returns at once when it has started everything.
@@ -64,8 +68,6 @@ func kubeletServer(layout control.Layout, files pki.Files) (*kubeletoptions.Kube
 	c.MaxPods = maxPods
 	// The machine's firewall is none of ours, and the namespace has nothing that needs the kubelet's chains.
 	c.MakeIPTablesUtilChains = false
-	// Lowering it needs a capability that containers and small virtual machines often lack.
-	c.OOMScoreAdj = 0
 	c.Address = network.NodeAddress.String()
 	c.Port = network.KubeletPort
 	c.ReadOnlyPort = 0

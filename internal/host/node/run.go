@@ -131,6 +131,10 @@ func startOthers(g *group, config Config, files pki.Files, report *phases, apiSe
 	if err := waitForFirstObjects(g.ctx, client); err != nil {
 		return err
 	}
+	policies, err := newNetworkPolicies(client, config.Logger)
+	if err != nil {
+		return err
+	}
 	// These have rights without RBAC, whose first objects the API server still has to make: they start beside that.
 	layout := config.Layout
 	g.start("kubelet", func(ctx context.Context) error {
@@ -138,7 +142,7 @@ func startOthers(g *group, config Config, files pki.Files, report *phases, apiSe
 		if err := waitForRuntime(ctx, layout); err != nil {
 			return err
 		}
-		return runKubelet(ctx, layout, files)
+		return runKubelet(ctx, layout, files, policies.Fence)
 	})
 	g.start("kube-controller-manager", func(ctx context.Context) error { return runControllers(ctx, files) })
 	g.start("cluster DNS", func(ctx context.Context) error {
@@ -149,7 +153,7 @@ func startOthers(g *group, config Config, files pki.Files, report *phases, apiSe
 	})
 	g.start("forwarding", func(ctx context.Context) error { return forward(ctx, config, client) })
 	g.start("storage", func(ctx context.Context) error { return runStorage(ctx, layout, client, config.Logger, report) })
-	g.start("network policies", func(ctx context.Context) error { return runNetworkPolicies(ctx, client, config.Logger) })
+	g.start("network policies", policies.Run)
 	g.start("start of DNS", func(ctx context.Context) error { return watchDNS(ctx, client, report) })
 	g.start("start of the node", func(ctx context.Context) error { return watchNode(ctx, client, report) })
 
@@ -210,19 +214,15 @@ func runStorage(ctx context.Context, layout control.Layout, client kubernetes.In
 	return provisioner.Run(ctx, report.track(control.PhaseStorage))
 }
 
-// runNetworkPolicies lets policies select cluster DNS as they would where it is a pod.
-func runNetworkPolicies(ctx context.Context, client kubernetes.Interface, logger *slog.Logger) error {
-	controller, err := networkpolicy.New(client, []networkpolicy.Pod{{
+// newNetworkPolicies lets policies select cluster DNS as they would where it is a pod.
+func newNetworkPolicies(client kubernetes.Interface, logger *slog.Logger) (*networkpolicy.Controller, error) {
+	return networkpolicy.New(client, []networkpolicy.Pod{{
 		Namespace: metav1.NamespaceSystem, Labels: dnsLabels, Address: network.DNSAddress,
 		Ports: []networkpolicy.NamedPort{
 			{Name: "dns", Protocol: corev1.ProtocolUDP, Port: network.DNSPort},
 			{Name: "dns-tcp", Protocol: corev1.ProtocolTCP, Port: network.DNSPort},
 		},
 	}}, logger)
-	if err != nil {
-		return err
-	}
-	return controller.Run(ctx)
 }
 
 // watchDNS makes the Service and waits for an answer through it: that says that kube-proxy works too.

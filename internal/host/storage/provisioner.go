@@ -14,7 +14,6 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	applystoragev1 "k8s.io/client-go/applyconfigurations/storage/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -83,7 +82,8 @@ func (p *Provisioner) enqueue(object any) {
 
 // Run makes the StorageClass and serves claims until ctx ends; onReady is called once when it is able to.
 func (p *Provisioner) Run(ctx context.Context, onReady func() error) error {
-	if err := os.MkdirAll(p.folder, 0o711); err != nil {
+	// Volumes are open to all users in their pods, and so must not be reached on the machine: not even by name.
+	if err := errors.Join(os.MkdirAll(p.folder, 0o700), os.Chmod(p.folder, 0o700)); err != nil {
 		return fmt.Errorf("make the folder of volumes: %w", err)
 	}
 	if err := p.ensureClass(ctx); err != nil {
@@ -142,15 +142,27 @@ func (p *Provisioner) handle(ctx context.Context, it item) error {
 	return p.provision(ctx, claim)
 }
 
+// ensureClass makes the StorageClass when there is none. One that is there may have been changed by an administrator, in ways
+// that cannot be changed back, and is left alone.
 func (p *Provisioner) ensureClass(ctx context.Context) error {
-	class := applystoragev1.StorageClass(ClassName).
-		WithAnnotations(map[string]string{"storageclass.kubernetes.io/is-default-class": "true"}).
-		WithProvisioner(provisionerName).
-		WithReclaimPolicy(corev1.PersistentVolumeReclaimDelete).
-		WithVolumeBindingMode(storagev1.VolumeBindingImmediate)
-	options := metav1.ApplyOptions{FieldManager: provisionerName, Force: true}
-	if _, err := p.client.StorageV1().StorageClasses().Apply(ctx, class, options); err != nil {
-		return fmt.Errorf("apply the StorageClass %q: %w", ClassName, err)
+	_, err := p.client.StorageV1().StorageClasses().Get(ctx, ClassName, metav1.GetOptions{})
+	if err == nil {
+		return nil
+	}
+	if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("get the StorageClass %q: %w", ClassName, err)
+	}
+	policy, mode := corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingImmediate
+	class := &storagev1.StorageClass{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        ClassName,
+			Annotations: map[string]string{"storageclass.kubernetes.io/is-default-class": "true"},
+		},
+		Provisioner: provisionerName, ReclaimPolicy: &policy, VolumeBindingMode: &mode,
+	}
+	_, err = p.client.StorageV1().StorageClasses().Create(ctx, class, metav1.CreateOptions{FieldManager: provisionerName})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create the StorageClass %q: %w", ClassName, err)
 	}
 	return nil
 }

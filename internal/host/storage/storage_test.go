@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,6 +55,9 @@ func TestVolumeIsMadeAndRemoved(t *testing.T) {
 		return err == nil
 	})
 	path := volume.Spec.Local.Path
+	if info, err := os.Stat(folder); err != nil || info.Mode().Perm() != 0o700 {
+		t.Fatalf("folder of all volumes: %v, %v", info, err)
+	}
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o777 {
 		t.Fatalf("folder of the volume: %v, %v", info, err)
@@ -78,6 +82,25 @@ func TestVolumeIsMadeAndRemoved(t *testing.T) {
 		_, err := client.CoreV1().PersistentVolumes().Get(ctx, "pvc-0123", metav1.GetOptions{})
 		return apierrors.IsNotFound(err)
 	})
+}
+
+// A host must start whatever an administrator has made of the class, of which most fields cannot be changed.
+func TestClassOfAnAdministratorStays(t *testing.T) {
+	mode := storagev1.VolumeBindingWaitForFirstConsumer
+	client := fake.NewClientset(&storagev1.StorageClass{
+		ObjectMeta: metav1.ObjectMeta{Name: ClassName}, Provisioner: "others", VolumeBindingMode: &mode,
+	})
+	provisioner, err := New(client, t.TempDir(), "node", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := provisioner.ensureClass(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	class, err := client.StorageV1().StorageClasses().Get(t.Context(), ClassName, metav1.GetOptions{})
+	if err != nil || class.Provisioner != "others" {
+		t.Errorf("the class is %v (%v)", class, err)
+	}
 }
 
 func eventually(t *testing.T, what string, is func() bool) {

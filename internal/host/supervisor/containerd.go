@@ -28,6 +28,7 @@ disabled_plugins = [
   "io.containerd.snapshotter.v1.erofs", "io.containerd.differ.v1.erofs", "io.containerd.mount-handler.v1.erofs",
   "io.containerd.snapshotter.v1.zfs", "io.containerd.image-verifier.v1.bindir",
 ]
+required_plugins = ["io.containerd.metadata.v1.bolt", "io.containerd.grpc.v1.cri"]
 [grpc]
   address = %[3]q
 [plugins."io.containerd.internal.v1.opt"]
@@ -116,7 +117,23 @@ func (c *containerd) start() (*runningProcess, error) {
 	//nolint:noctx // keepRunning ends it, with SIGTERM first; a context would kill it
 	command := exec.Command(filepath.Join(c.options.ProgramsDir, "containerd"), "--config", c.config, "--log-level", "warn")
 	command.Env = c.environment(os.Environ())
-	return startInside(c.layout, command, c.log)
+	running, err := startInside(c.layout, command, c.log)
+	if err != nil {
+		return nil, err
+	}
+	ended := make(chan error, 1)
+	// It ends with the process, which keepRunning waits for.
+	go func() { ended <- c.endReason(<-running.ended) }()
+	return &runningProcess{process: running.process, ended: ended}, nil
+}
+
+// endReason says with what words containerd has ended. Its store cannot be mended, and holds nothing that does not come again.
+func (c *containerd) endReason(exit error) error {
+	if exit == nil {
+		return nil
+	}
+	return fmt.Errorf("containerd ended: %w: %s; its log is %s; if its store is damaged, remove %s: images are imported or pulled again",
+		exit, c.log.lastLine(), c.log.path, c.layout.Data("containerd"))
 }
 
 // environment gives containerd the host's programs and its way out for image pulls, and takes away what would lead it to

@@ -2,7 +2,9 @@ package supervisor
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"strings"
 	"sync"
 )
 
@@ -62,6 +64,27 @@ func (l *boundedLog) turn() error {
 		return fmt.Errorf("put the log aside: %w", err)
 	}
 	return l.open()
+}
+
+// maxLine bounds what is shown of a log.
+const maxLine = 1024
+
+// lastLine is what a program said last; empty when that cannot be read.
+func (l *boundedLog) lastLine() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	file, err := os.Open(l.path)
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	begin := max(0, l.size-maxLine)
+	content, err := io.ReadAll(io.NewSectionReader(file, begin, maxLine))
+	if err != nil {
+		return ""
+	}
+	text := strings.TrimSpace(string(content))
+	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
 // Close the log.

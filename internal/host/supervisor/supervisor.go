@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +25,7 @@ func Run(ctx context.Context, options control.Options) error {
 		return err
 	}
 	options.DataDir = layout.DataDir
-	if err := checkMachine(); err != nil {
+	if err := control.CheckMachine(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(layout.Data("logs"), 0o711); err != nil {
@@ -88,7 +86,7 @@ func supervise(ctx context.Context, layout control.Layout, options control.Optio
 
 	raiseLimits(logger)
 	done := status.track(control.PhaseNetwork)
-	if _, err := network.Ensure(layout.NetworkNamespace()); err != nil {
+	if _, err := network.Ensure(ctx, layout.NetworkNamespace()); err != nil {
 		return err
 	}
 	upstream, err := openEgress(ctx, layout, options)
@@ -164,17 +162,13 @@ func listen(ctx context.Context, options control.Options) (*listeners, error) {
 }
 
 func listenAt(ctx context.Context, flag string, port int) (*os.File, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if errors.Is(err, unix.EADDRINUSE) {
-		return nil, fmt.Errorf("%s: port %d of 127.0.0.1 is in use by another program; stop it, or choose another port with %s", flag, port, flag)
-	}
+	listener, err := control.Listen(ctx, flag, port)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", flag, err)
+		return nil, err
 	}
-	defer listener.Close()
 	// A duplicate, which stays open when the listener is closed.
-	file, err := listener.(*net.TCPListener).File()
-	if err != nil {
+	file, err := listener.File()
+	if err := errors.Join(err, listener.Close()); err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	return file, nil

@@ -151,6 +151,23 @@ func TestLogIsBounded(t *testing.T) {
 	}
 }
 
+func TestLastLineOfALog(t *testing.T) {
+	log, err := openLog(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	for _, text := range []string{"", "one\n", "two\nthree\n", strings.Repeat("x", 2*maxLine) + "\nfour\n"} {
+		if _, err := log.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSpace(text), "\n")
+		if got, want := log.lastLine(), lines[len(lines)-1]; got != want {
+			t.Errorf("last line %q, want %q", got, want)
+		}
+	}
+}
+
 func TestFirstServer(t *testing.T) {
 	for content, want := range map[string]string{
 		"nameserver 192.0.2.53\nnameserver 192.0.2.54\n": "192.0.2.53:53",

@@ -32,7 +32,7 @@ func call(ctx context.Context, t *testing.T, b *breaker) (read int64, err error)
 func TestBreakerBlocksLongerEachTimeUntilASuccess(t *testing.T) {
 	answer := errors.New("connection refused")
 	var pauses []time.Duration
-	cleared := 0
+	given, isBlocked := 0, false
 	b := &breaker{
 		next: roundTripFunc(func(*http.Request) (*http.Response, error) {
 			if answer != nil {
@@ -40,8 +40,13 @@ func TestBreakerBlocksLongerEachTimeUntilASuccess(t *testing.T) {
 			}
 			return &http.Response{StatusCode: http.StatusNotFound, Body: http.NoBody}, nil
 		}),
-		block: func(pause time.Duration) { pauses = append(pauses, pause) },
-		clear: func() { cleared++ },
+		block: func(pause time.Duration) bool {
+			if !isBlocked {
+				pauses = append(pauses, pause)
+			}
+			return !isBlocked
+		},
+		faster: func() bool { given++; return given == 3 },
 	}
 	for range 2 {
 		if _, err := call(t.Context(), t, b); err == nil {
@@ -57,9 +62,22 @@ func TestBreakerBlocksLongerEachTimeUntilASuccess(t *testing.T) {
 	if len(pauses) != 8 || pauses[0] != breakerFirst || pauses[1] != 2*breakerFirst || pauses[7] != breakerLast {
 		t.Errorf("pauses: %v", pauses)
 	}
+	b.pause, pauses, isBlocked = 0, nil, true
+	for range 8 { // they were under way when the first of them blocked
+		_, _ = call(t.Context(), t, b)
+	}
+	isBlocked = false
+	if _, _ = call(t.Context(), t, b); len(pauses) != 1 || pauses[0] != breakerFirst {
+		t.Errorf("pauses after calls that failed together: %v", pauses)
+	}
 	answer = nil
-	if _, err := call(t.Context(), t, b); err != nil || cleared != 1 {
-		t.Errorf("after a success: %v, cleared %d times", err, cleared)
+	for range 5 {
+		if _, err := call(t.Context(), t, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if given != 3 {
+		t.Errorf("workers were given back %d times, want until all are there", given)
 	}
 }
 
@@ -68,7 +86,7 @@ func TestBreakerDoesNotMindCancelledCallsAndRefusals(t *testing.T) {
 	cancel()
 	b := &breaker{
 		next:  roundTripFunc(func(request *http.Request) (*http.Response, error) { return nil, request.Context().Err() }),
-		block: func(time.Duration) { t.Error("blocked") },
+		block: func(time.Duration) bool { t.Error("blocked"); return true },
 	}
 	for range 2 * breakerThreshold {
 		_, _ = call(ctx, t, b)
@@ -90,5 +108,33 @@ func TestBreakerBoundsAnswers(t *testing.T) {
 	read, err := call(t.Context(), t, b)
 	if err != nil || read != maxResponse {
 		t.Errorf("read %d bytes (%v), want %d", read, err, maxResponse)
+	}
+}
+
+// TestBreakerNoticesSlowAnswers: also one that begins at once and then drips.
+func TestBreakerNoticesSlowAnswers(t *testing.T) {
+	var slow []time.Time
+	b := &breaker{
+		next: roundTripFunc(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		}),
+		slower: func(began time.Time) { slow = append(slow, began) },
+		faster: func() bool { return true },
+	}
+	began := time.Now()
+	b.noticed(began, slowCall)
+	if len(slow) != 1 || !slow[0].Equal(began) {
+		t.Errorf("slow calls: %v", slow)
+	}
+	response, err := b.RoundTrip(&http.Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !b.isLimited {
+		t.Error("the workers were given back before the answer was read")
+	}
+	response.Body.Close()
+	if b.isLimited || len(slow) != 1 {
+		t.Errorf("after a quick answer: limited %v, slow calls %v", b.isLimited, slow)
 	}
 }

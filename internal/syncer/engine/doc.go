@@ -10,6 +10,7 @@
 //   - One key is worked on by one worker at a time. Kinds need no locks for what belongs to one key.
 //   - Tenants wait for their own work only: each has its own queue, served in turn, a limit of workers, and a breaker
 //     that stops asking an API server that does not answer.
+//   - A panic over one object is an error of that object's key, never the end of the agent.
 //   - Nothing waits for a cache to show what was just written. A write that is based on an old copy gets a conflict and
 //     its key comes again.
 //   - A host object is written or deleted only when it carries the tenant's labels and the tenant object's UID.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"reflect"
 
 	corev1 "k8s.io/api/core/v1"
@@ -66,7 +67,7 @@ func (e *Engine) watchHost(ctx context.Context) error {
 		return err
 	}
 	for index, kind := range e.kinds {
-		if err := addIndexes(ctx, e.hostCache, kind, Host); err != nil {
+		if err := addIndexes(ctx, e.log, e.hostCache, kind, Host); err != nil {
 			return err
 		}
 		for _, trigger := range kind.Triggers {
@@ -74,7 +75,7 @@ func (e *Engine) watchHost(ctx context.Context) error {
 				continue
 			}
 			handle := func(object client.Object) { e.hostChanged(index, trigger, object) }
-			if err := addHandler(ctx, e.hostCache, trigger, handle); err != nil {
+			if err := addHandler(ctx, e.log, e.hostCache, trigger, handle); err != nil {
 				return fmt.Errorf("kind %q: %w", kind.Name, err)
 			}
 		}
@@ -82,29 +83,30 @@ func (e *Engine) watchHost(ctx context.Context) error {
 	return nil
 }
 
-func addIndexes(ctx context.Context, into cache.Cache, kind Kind, side Side) error {
+func addIndexes(ctx context.Context, log *slog.Logger, into cache.Cache, kind Kind, side Side) error {
 	for _, index := range kind.Indexes {
 		if index.Side != side {
 			continue
 		}
-		if err := into.IndexField(ctx, index.Object, index.Field, index.Values); err != nil {
+		values := func(object client.Object) []string { return valuesOf(log, index, object) }
+		if err := into.IndexField(ctx, index.Object, index.Field, values); err != nil {
 			return fmt.Errorf("kind %q: index %q: %w", kind.Name, index.Field, err)
 		}
 	}
 	return nil
 }
 
-func addHandler(ctx context.Context, from cache.Cache, trigger Trigger, handle func(client.Object)) error {
+func addHandler(ctx context.Context, log *slog.Logger, from cache.Cache, trigger Trigger, handle func(client.Object)) error {
 	informer, err := from.GetInformer(ctx, trigger.Object, cache.BlockUntilSynced(false))
 	if err != nil {
 		return err
 	}
-	_, err = informer.AddEventHandler(handlerFuncs(trigger, handle))
+	_, err = informer.AddEventHandler(handlerFuncs(log, trigger, handle))
 	return err
 }
 
 // handlerFuncs looks at the old and the new object of an update: a reference that was removed concerns what it named.
-func handlerFuncs(trigger Trigger, handle func(client.Object)) toolscache.ResourceEventHandler {
+func handlerFuncs(log *slog.Logger, trigger Trigger, handle func(client.Object)) toolscache.ResourceEventHandler {
 	one := func(object any) {
 		if unknown, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
 			object = unknown.Obj
@@ -119,7 +121,7 @@ func handlerFuncs(trigger Trigger, handle func(client.Object)) toolscache.Resour
 		UpdateFunc: func(before, after any) {
 			old, isOld := before.(client.Object)
 			new, isNew := after.(client.Object)
-			if isOld && isNew && trigger.Ignore != nil && trigger.Ignore(old, new) {
+			if isOld && isNew && ignores(log, trigger, old, new) {
 				return
 			}
 			if trigger.Keys != nil {
@@ -132,7 +134,11 @@ func handlerFuncs(trigger Trigger, handle func(client.Object)) toolscache.Resour
 
 // hostChanged queues the keys that a host object concerns.
 func (e *Engine) hostChanged(kind int, trigger Trigger, hostObject client.Object) {
-	for _, run := range e.concerned(hostObject) {
+	concerned := e.concerned
+	if trigger.Everybody {
+		concerned = func(client.Object) []*tenantRun { return e.runsWhere(everyRun) }
+	}
+	for _, run := range concerned(hostObject) {
 		e.enqueueFrom(run, kind, trigger, hostObject)
 	}
 }
@@ -149,8 +155,10 @@ func (e *Engine) concerned(hostObject client.Object) []*tenantRun {
 		}
 		return e.runsWhere(func(run *tenantRun) bool { return run.tenant.Load().ID == mapped.tenantID })
 	}
-	return e.runsWhere(func(*tenantRun) bool { return true })
+	return e.runsWhere(everyRun)
 }
+
+func everyRun(*tenantRun) bool { return true }
 
 func (e *Engine) runsWhere(want func(*tenantRun) bool) []*tenantRun {
 	e.mu.RLock()
@@ -167,7 +175,7 @@ func (e *Engine) runsWhere(want func(*tenantRun) bool) []*tenantRun {
 func (e *Engine) enqueueFrom(run *tenantRun, kind int, trigger Trigger, object client.Object) {
 	scope := run.scope()
 	if trigger.Keys != nil {
-		for _, key := range trigger.Keys(scope, object) {
+		for _, key := range keysOf(e.log, trigger, scope, object) {
 			e.queue.add(run.uid, work{kind: kind, key: key})
 		}
 		return

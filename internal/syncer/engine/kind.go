@@ -72,11 +72,15 @@ type Trigger struct {
 	// It is an error if two triggers for one host type differ in it. Ignored on the virtual side.
 	Unfiltered bool
 
+	// Everybody makes a change of a host object concern every tenant, whoever's it is: for what only one of them can have. Such
+	// objects of others are not looked at when a tenant is taken up. Ignored on the virtual side.
+	Everybody bool
+
 	// Keys maps a watched object to the keys to look at. Nil means the object itself: its own namespace and name on
 	// the virtual side, Scope.TenantKey on the host side. It must not do I/O; it may read the caches of the scope.
 	//
 	// On the host side it is called for each tenant that the object may concern: the one that its label names, else the
-	// one whose mapped namespace it is in, else, for a cluster-scoped object without label, every tenant.
+	// one whose mapped namespace it is in, else, for a cluster-scoped object without label, every tenant. See also Everybody.
 	Keys func(scope *Scope, object client.Object) []Key
 
 	// Ignore drops updates that mean nothing, such as a node's heartbeat. Nil drops none. Resyncs do not exist.

@@ -21,7 +21,7 @@ func newMetrics(registerer prometheus.Registerer, depth, tenantCount func() floa
 			Name: "matryoshka_sync_work_seconds", Help: "Time a key was worked on.", Buckets: buckets,
 		}, []string{"kind"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "matryoshka_sync_errors_total", Help: "Keys that ended in an error, by cause: refused, race or other.",
+			Name: "matryoshka_sync_errors_total", Help: "Keys that ended in an error, by cause: refused, race, panic or other.",
 		}, []string{"kind", "cause"}),
 	}
 	collectors := []prometheus.Collector{

@@ -46,7 +46,8 @@ type tenantQueue struct {
 	held    bool // caches are not filled yet, or the tenant is not ready
 	gone    bool
 	inTurn  bool
-	limit   int // of workers; 1 while the breaker tries whether the API server answers again
+	limit   int       // of workers; 1 while the breaker tries whether the API server answers again
+	reduced time.Time // when limit was last reduced for a slow call
 	blocked bool
 }
 
@@ -268,16 +269,17 @@ func (q *queue) succeeded(it item) {
 	}
 }
 
-// block stops handing out a tenant's work for a while; then one worker tries.
-func (q *queue) block(uid types.UID, until time.Duration) {
+// block stops handing out a tenant's work for a while; then one worker tries. It returns false if it was blocked already.
+func (q *queue) block(uid types.UID, until time.Duration) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	t, ok := q.tenants[uid]
 	if !ok || t.blocked {
-		return
+		return false
 	}
 	t.blocked, t.limit = true, 1
 	time.AfterFunc(until, func() { q.unblock(t) })
+	return true
 }
 
 func (q *queue) unblock(t *tenantQueue) {
@@ -287,14 +289,29 @@ func (q *queue) unblock(t *tenantQueue) {
 	q.consider(t)
 }
 
-// recover lets a tenant have all its workers again.
-func (q *queue) recover(uid types.UID) {
+// slower halves a tenant's workers for a slow call that began then. Calls that began before the last time tell nothing
+// new.
+func (q *queue) slower(uid types.UID, began time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if t, ok := q.tenants[uid]; ok {
-		t.limit = q.perTenant
-		q.consider(t)
+	t, ok := q.tenants[uid]
+	if !ok || began.Before(t.reduced) {
+		return
 	}
+	t.limit, t.reduced = max(t.limit/2, 1), time.Now()
+}
+
+// faster gives a tenant one more worker and tells whether it has all of them.
+func (q *queue) faster(uid types.UID) (hasAll bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t, ok := q.tenants[uid]
+	if !ok {
+		return true
+	}
+	t.limit = min(t.limit+1, q.perTenant)
+	q.consider(t)
+	return t.limit == q.perTenant
 }
 
 // depth is the number of pieces of work that wait, of all tenants.

@@ -179,8 +179,37 @@ func TestQueueBlockedTenantDelaysNobody(t *testing.T) {
 		t.Errorf("got work of %q, want the first try of the blocked tenant", it.tenant)
 	}
 	takeNone(t, q) // one worker tries
-	q.recover("dead")
+	if q.faster("dead") {
+		t.Error("the tenant has all workers after one quick call")
+	}
 	takeOne(t, q)
+}
+
+// TestQueueSlowTenantLosesWorkers: a round of slow calls halves a tenant's workers once; quick calls give them back.
+func TestQueueSlowTenantLosesWorkers(t *testing.T) {
+	q := testQueue(16, "slow")
+	began := time.Now()
+	for range 16 {
+		q.slower("slow", began)
+	}
+	if limit := q.tenants["slow"].limit; limit != 8 {
+		t.Errorf("after one round of slow calls: %d workers, want 8", limit)
+	}
+	for range 10 {
+		q.slower("slow", time.Now())
+	}
+	if limit := q.tenants["slow"].limit; limit != 1 {
+		t.Errorf("after many rounds of slow calls: %d workers, want 1", limit)
+	}
+	quick := 1
+	for ; !q.faster("slow"); quick++ {
+		if quick > 100 {
+			t.Fatal("the workers do not come back")
+		}
+	}
+	if quick != 15 {
+		t.Errorf("the workers were back after %d quick calls, want 15", quick)
+	}
 }
 
 func TestBackOffGrowsToALimit(t *testing.T) {

@@ -83,7 +83,7 @@ func (r *tenantRun) sweepKinds(ctx context.Context) {
 			continue
 		}
 		for failures := 1; ; failures++ {
-			keys, err := kind.Sweep(ctx, r.scope())
+			keys, err := sweepOf(ctx, kind, r.scope())
 			for _, key := range keys {
 				r.engine.queue.add(r.uid, work{kind: index, key: key})
 			}

@@ -174,9 +174,10 @@ func (r *tenantRun) connect(config *rest.Config) error {
 	config.Timeout = callTimeout
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return &breaker{
-			next:  next,
-			block: func(pause time.Duration) { r.engine.queue.block(r.uid, pause) },
-			clear: func() { r.engine.queue.recover(r.uid) },
+			next:   next,
+			block:  func(pause time.Duration) bool { return r.engine.queue.block(r.uid, pause) },
+			slower: func(began time.Time) { r.engine.queue.slower(r.uid, began) },
+			faster: func() bool { return r.engine.queue.faster(r.uid) },
 		}
 	})
 	direct, err := client.New(config, client.Options{Scheme: Scheme, Mapper: NewMapper()})
@@ -197,7 +198,7 @@ func (r *tenantRun) connect(config *rest.Config) error {
 // watch adds the handlers of all kinds to the tenant's cache, before it starts.
 func (r *tenantRun) watch(ctx context.Context) error {
 	for index, kind := range r.engine.kinds {
-		if err := addIndexes(ctx, r.cache, kind, Virtual); err != nil {
+		if err := addIndexes(ctx, r.engine.log, r.cache, kind, Virtual); err != nil {
 			return err
 		}
 		for _, trigger := range kind.Triggers {
@@ -205,7 +206,7 @@ func (r *tenantRun) watch(ctx context.Context) error {
 				continue
 			}
 			handle := func(object client.Object) { r.engine.enqueueFrom(r, index, trigger, object) }
-			if err := addHandler(ctx, r.cache, trigger, handle); err != nil {
+			if err := addHandler(ctx, r.engine.log, r.cache, trigger, handle); err != nil {
 				return fmt.Errorf("kind %q: %w", kind.Name, err)
 			}
 		}

@@ -39,7 +39,7 @@ func (e *Engine) process(ctx context.Context, it item) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
 	defer context.AfterFunc(run.serving, cancel)()
-	result, err := kind.Reconcile(ctx, scope, it.key)
+	result, err := reconcile(ctx, kind, scope, it.key)
 	e.metrics.waited.WithLabelValues(kind.Name).Observe(started.Sub(it.queuedAt).Seconds())
 	e.metrics.worked.WithLabelValues(kind.Name).Observe(time.Since(started).Seconds())
 	if err == nil {
@@ -64,6 +64,11 @@ func (e *Engine) fail(ctx context.Context, run *tenantRun, scope *Scope, it item
 	}
 	if run.serving.Err() != nil {
 		return 0 // the tenant is being let go; its keys come again when it is taken up
+	}
+	if errors.Is(err, errPanic) {
+		e.metrics.failures.WithLabelValues(kind.Name, "panic").Inc()
+		e.log.Error("Kind panicked", "kind", kind.Name, "vcluster", run.name(), "key", it.key.String(), "failures", failures, "error", err)
+		return backOff(failures, refusedFirst)
 	}
 	e.metrics.failures.WithLabelValues(kind.Name, "other").Inc()
 	if failures > 1 { // the first is mostly somebody else's write, or something not there yet

@@ -18,6 +18,8 @@ import (
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/fence"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
 
@@ -34,6 +36,8 @@ type Options struct {
 	Agent rbacv1.Subject
 	// SystemNamespace is where the agent and the DNS run. "" means matryoshka-system.
 	SystemNamespace string
+	// Ranges tells the addresses of the host. Nil means one that asks the host by hostClient.
+	Ranges *hostranges.Source
 }
 
 // AgentRole is the ClusterRole that the agent has in each mapped namespace and nowhere else as a whole.
@@ -48,24 +52,38 @@ type Ensurer struct {
 	options    Options
 
 	mu       sync.Mutex
-	complete map[string]fence      // protected by mu; by host namespace
-	making   map[string]*sync.Cond // protected by mu; host namespaces that somebody is making now
+	complete map[string]look    // protected by mu; by host namespace
+	making   map[string]*making // protected by mu; host namespaces that somebody is making now
 }
 
-// fence is what of a tenant decides how its namespaces look.
-type fence struct {
+// making is one call that makes a host namespace, and those that wait for it.
+type making struct {
+	done *sync.Cond
+	// outdated: the namespace was forgotten after the call began. What it saw may have been before the change that it was
+	// forgotten for, so it must not count as complete.
+	outdated bool
+}
+
+// look is what decides how a tenant's namespaces look.
+type look struct {
 	uid         string
 	podSecurity clusterv1alpha1.PodSecurityLevel
-	isolation   bool
+	// ranges are the host's addresses that are fenced off; nil means no fence.
+	ranges *hostranges.Ranges
 }
 
-func fenceOf(tenant tenants.Tenant) fence {
+func (e *Ensurer) lookOf(ctx context.Context, tenant tenants.Tenant) (look, error) {
 	level := tenant.Spec.PodSecurity
 	if level == "" {
 		level = clusterv1alpha1.PodSecurityBaseline
 	}
-	isolation := tenant.Spec.Network.Isolation == nil || *tenant.Spec.Network.Isolation
-	return fence{uid: string(tenant.UID), podSecurity: level, isolation: isolation}
+	wanted := look{uid: string(tenant.UID), podSecurity: level}
+	if tenant.Spec.Network.Isolation != nil && !*tenant.Spec.Network.Isolation {
+		return wanted, nil
+	}
+	var err error
+	wanted.ranges, err = e.options.Ranges.Current(ctx)
+	return wanted, err
 }
 
 // New makes an Ensurer. hostClient reads and writes the host's API server directly.
@@ -76,17 +94,24 @@ func New(hostClient client.Client, options Options) *Ensurer {
 	if options.Agent.Name == "" {
 		options.Agent = rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: options.SystemNamespace, Name: "matryoshka-agent"}
 	}
-	return &Ensurer{hostClient: hostClient, options: options, complete: map[string]fence{}, making: map[string]*sync.Cond{}}
+	if options.Ranges == nil {
+		options.Ranges = hostranges.NewSource(hostClient, nil)
+	}
+	return &Ensurer{hostClient: hostClient, options: options, complete: map[string]look{}, making: map[string]*making{}}
 }
 
 // Ensure makes the mapped namespace of a tenant namespace complete and returns its name. It asks the host only the
-// first time, and again after Forget or when the tenant's spec has changed. Calls for one namespace wait for each other.
+// first time, and again after Forget or when the tenant's spec or the host's addresses have changed. Calls for one namespace wait for each other.
 func (e *Ensurer) Ensure(ctx context.Context, tenant tenants.Tenant, tenantNamespace string) (string, error) {
-	name, wanted := mapping.HostNamespace(tenant.ID, tenantNamespace), fenceOf(tenant)
+	name := mapping.HostNamespace(tenant.ID, tenantNamespace)
+	wanted, err := e.lookOf(ctx, tenant)
+	if err != nil {
+		return "", fmt.Errorf("ensure host namespace %q: %w", name, err)
+	}
 	if !e.begin(name, wanted) {
 		return name, nil
 	}
-	err := e.make(ctx, tenant, tenantNamespace, name, wanted)
+	err = e.make(ctx, tenant, tenantNamespace, name, wanted)
 	e.end(name, wanted, err)
 	if err != nil {
 		return "", fmt.Errorf("ensure host namespace %q: %w", name, err)
@@ -99,10 +124,13 @@ func (e *Ensurer) Forget(hostNamespace string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.complete, hostNamespace)
+	if busy, ok := e.making[hostNamespace]; ok {
+		busy.outdated = true
+	}
 }
 
 // begin returns false when the namespace is known to be complete; after true the caller must call end.
-func (e *Ensurer) begin(name string, wanted fence) bool {
+func (e *Ensurer) begin(name string, wanted look) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for {
@@ -111,25 +139,25 @@ func (e *Ensurer) begin(name string, wanted fence) bool {
 		}
 		busy, ok := e.making[name]
 		if !ok {
-			e.making[name] = sync.NewCond(&e.mu)
+			e.making[name] = &making{done: sync.NewCond(&e.mu)}
 			return true
 		}
-		busy.Wait()
+		busy.done.Wait()
 	}
 }
 
-func (e *Ensurer) end(name string, made fence, err error) {
+func (e *Ensurer) end(name string, made look, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err == nil {
+	busy := e.making[name]
+	if err == nil && !busy.outdated {
 		e.complete[name] = made
 	}
-	busy := e.making[name]
 	delete(e.making, name)
-	busy.Broadcast()
+	busy.done.Broadcast()
 }
 
-func (e *Ensurer) make(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted fence) error {
+func (e *Ensurer) make(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted look) error {
 	if tenant.Terminating {
 		return errors.New("the virtual cluster is being deleted")
 	}
@@ -182,7 +210,7 @@ func ownerLabels(tenant tenants.Tenant, tenantNamespace string) map[string]strin
 	}
 }
 
-func (e *Ensurer) makeNamespace(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted fence) error {
+func (e *Ensurer) makeNamespace(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted look) error {
 	desired := ownerLabels(tenant, tenantNamespace)
 	desired[mapping.LabelKind] = mapping.KindMapped
 	desired["pod-security.kubernetes.io/enforce"] = string(wanted.podSecurity)
@@ -246,21 +274,38 @@ func (e *Ensurer) makeAccount(ctx context.Context, tenant tenants.Tenant, tenant
 	})
 }
 
-func (e *Ensurer) makePolicies(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted fence) error {
-	desired := e.isolation(tenant)
-	desired.Namespace, desired.Labels = name, ownerLabels(tenant, tenantNamespace)
-	if !wanted.isolation {
-		if err := e.hostClient.Delete(ctx, desired); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("delete network policy %q: %w", desired.Name, err)
-		}
-		return nil
+// makePolicies makes the fence, or takes it down. Its policies are independent of each other, so their order does not
+// matter: what one of them lets through, the whole fence does.
+func (e *Ensurer) makePolicies(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted look) error {
+	if wanted.ranges == nil {
+		return e.removePolicies(ctx, name)
 	}
-	existing := &networkingv1.NetworkPolicy{}
-	return e.write(ctx, desired, existing, func() bool {
-		same := equality.Semantic.DeepEqual(existing.Spec, desired.Spec) && maps.Equal(existing.Labels, desired.Labels)
-		existing.Spec, existing.Labels = desired.Spec, desired.Labels
-		return same
-	})
+	policies := fence.Fence{Tenant: tenant.UID, SystemNamespace: e.options.SystemNamespace, Ranges: wanted.ranges}.Policies()
+	errs := make([]error, len(policies))
+	var group sync.WaitGroup
+	for index, desired := range policies {
+		desired.Namespace, desired.Labels = name, ownerLabels(tenant, tenantNamespace)
+		existing := &networkingv1.NetworkPolicy{}
+		group.Go(func() {
+			errs[index] = e.write(ctx, desired, existing, func() bool {
+				same := equality.Semantic.DeepEqual(existing.Spec, desired.Spec) && maps.Equal(existing.Labels, desired.Labels)
+				existing.Spec, existing.Labels = desired.Spec, desired.Labels
+				return same
+			})
+		})
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+func (e *Ensurer) removePolicies(ctx context.Context, hostNamespace string) error {
+	for _, name := range fence.PolicyNames() {
+		policy := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: hostNamespace, Name: name}}
+		if err := client.IgnoreNotFound(e.hostClient.Delete(ctx, policy)); err != nil {
+			return fmt.Errorf("delete network policy %q: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // write creates desired, or reads what exists into existing and updates it unless match says that it is right.

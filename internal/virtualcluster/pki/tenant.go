@@ -77,7 +77,7 @@ func EnsureTenant(files map[string][]byte, id string, now time.Time) (*Tenant, e
 
 // ParseTenant reads the authorities from files, the content of the agent's own Secret. A missing one is an error.
 func ParseTenant(files map[string][]byte) (*Tenant, error) {
-	for _, name := range []string{config.ServingCA, config.ClientCA, config.FrontProxyCA, config.KubeletCA} {
+	for _, name := range []string{config.ServingCA, config.ClientCA, config.FrontProxyCA, config.KubeletCA, config.ServiceAccount} {
 		if len(files[name]) == 0 {
 			return nil, fmt.Errorf("%s is missing", name)
 		}

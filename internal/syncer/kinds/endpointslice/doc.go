@@ -5,6 +5,6 @@
 // plane from Endpoints), so an address in it is whatever the tenant says.
 //
 // Invariants: a host slice names only addresses outside the host's pod, Service and node ranges, or addresses of the
-// tenant's own running pods (see Guard); it belongs to a host Service of the same tenant without selector; it has
+// tenant's own running pods (see package hostranges); it belongs to a host Service of the same tenant without selector; it has
 // no node name, zone, hint or target reference, since those are words of the host.
 package endpointslice

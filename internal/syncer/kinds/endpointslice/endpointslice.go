@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 )
 
 // Name of the kind.
@@ -27,13 +28,13 @@ const (
 
 const retry = 2 * time.Second
 
-// New returns the kind.
-func New() engine.Kind {
-	kind := &kind{ranges: newRanges(time.Now)}
+// New returns the kind. ranges tells the addresses of the host.
+func New(ranges *hostranges.Source) engine.Kind {
+	kind := &kind{ranges: ranges}
 	return engine.Kind{
 		Name:     Name,
 		Object:   &discoveryv1.EndpointSlice{},
-		Triggers: triggers(),
+		Triggers: triggers(ranges),
 		Indexes: []engine.Index{
 			{Side: engine.Virtual, Object: &discoveryv1.EndpointSlice{}, Field: indexAddress, Values: sliceAddresses},
 			{Side: engine.Host, Object: &corev1.Pod{}, Field: indexPodAddress, Values: func(object client.Object) []string {
@@ -48,7 +49,7 @@ func New() engine.Kind {
 	}
 }
 
-type kind struct{ ranges *ranges }
+type kind struct{ ranges *hostranges.Source }
 
 func (k *kind) reconcile(ctx context.Context, scope *engine.Scope, key engine.Key) (engine.Result, error) {
 	virtualSlice, err := get(ctx, scope.VirtualCache, key.NamespacedName(), &discoveryv1.EndpointSlice{})
@@ -87,11 +88,11 @@ func (k *kind) reconcile(ctx context.Context, scope *engine.Scope, key engine.Ke
 }
 
 func (k *kind) write(ctx context.Context, scope *engine.Scope, virtualSlice, hostSlice *discoveryv1.EndpointSlice) (engine.Result, error) {
-	guard, err := k.ranges.guard(ctx, scope)
+	ranges, err := k.ranges.Current(ctx)
 	if err != nil {
 		return engine.Result{}, err
 	}
-	content := translate(virtualSlice, func(address netip.Addr) bool { return isAllowed(ctx, scope, guard, address) })
+	content := translate(virtualSlice, func(address netip.Addr) bool { return isAllowed(ctx, scope, ranges, address) })
 	desired := desiredSlice(scope, virtualSlice, content)
 	switch {
 	case hostSlice == nil:
@@ -162,11 +163,11 @@ func remove(ctx context.Context, scope *engine.Scope, hostSlice *discoveryv1.End
 }
 
 // isAllowed tells whether the tenant may make an address an endpoint of its Service.
-func isAllowed(ctx context.Context, scope *engine.Scope, guard Guard, address netip.Addr) bool {
-	if !guard.IsProtected(address) {
+func isAllowed(ctx context.Context, scope *engine.Scope, ranges *hostranges.Ranges, address netip.Addr) bool {
+	if !ranges.IsProtected(address) {
 		return true
 	}
-	if isUnsafe(address) {
+	if hostranges.IsUnsafe(address) {
 		return false
 	}
 	hostPods := &corev1.PodList{}

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 )
 
 const (
@@ -21,7 +22,11 @@ const (
 
 // triggers: besides the slices themselves, their Services (a selector may come or go) and whatever decides whether an
 // address may be named. A pod that ends takes its address's permission with it.
-func triggers() []engine.Trigger {
+func triggers(ranges *hostranges.Source) []engine.Trigger {
+	rangesChanged := func(scope *engine.Scope, _ client.Object) []engine.Key {
+		ranges.Expire()
+		return list(scope)
+	}
 	return []engine.Trigger{
 		{Side: engine.Virtual, Object: &discoveryv1.EndpointSlice{}},
 		{Side: engine.Host, Object: &discoveryv1.EndpointSlice{}, Keys: copyKey},
@@ -36,7 +41,7 @@ func triggers() []engine.Trigger {
 			return slicesOf(scope, key)
 		}},
 		{Side: engine.Host, Object: &corev1.Pod{}, Keys: slicesNaming, Ignore: sameAddresses},
-		{Side: engine.Host, Object: &corev1.Node{}, Unfiltered: true, Keys: allSlices, Ignore: sameRanges},
+		{Side: engine.Host, Object: &corev1.Node{}, Unfiltered: true, Keys: rangesChanged, Ignore: hostranges.SameNode},
 	}
 }
 
@@ -70,8 +75,6 @@ func slicesNaming(scope *engine.Scope, object client.Object) []engine.Key {
 	}
 	return keys
 }
-
-func allSlices(scope *engine.Scope, _ client.Object) []engine.Key { return list(scope) }
 
 func list(scope *engine.Scope, options ...client.ListOption) []engine.Key {
 	virtualSlices := &discoveryv1.EndpointSliceList{}
@@ -109,11 +112,4 @@ func sameAddresses(old, new client.Object) bool {
 	oldPod, isPod := old.(*corev1.Pod)
 	newPod, isPodToo := new.(*corev1.Pod)
 	return isPod && isPodToo && equality.Semantic.DeepEqual(podAddresses(oldPod), podAddresses(newPod))
-}
-
-func sameRanges(old, new client.Object) bool {
-	oldNode, isNode := old.(*corev1.Node)
-	newNode, isNodeToo := new.(*corev1.Node)
-	return isNode && isNodeToo && equality.Semantic.DeepEqual(oldNode.Spec.PodCIDRs, newNode.Spec.PodCIDRs) &&
-		equality.Semantic.DeepEqual(oldNode.Status.Addresses, newNode.Status.Addresses)
 }

@@ -29,6 +29,13 @@ func runAll(t *testing.T, w *world) {
 		"claim attacks":                    testClaimAttacks,
 		"volume mirrors cannot be edited":  testVolumeMirror,
 		"events":                           testEvents,
+		"network policies":                 testNetworkPolicies,
+		"ingress":                          testIngress,
+		"ingress hosts":                    testIngressHosts,
+		"ingress attacks":                  testIngressAttacks,
+		"classes":                          testClasses,
+		"hidden classes":                   testHiddenClasses,
+		"disruption budgets":               testBudgets,
 		"the agent's policy on volumes":    testVolumePolicy,
 	} {
 		t.Run(name, func(t *testing.T) {

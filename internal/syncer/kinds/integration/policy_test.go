@@ -1,82 +1,31 @@
 package integration
 
 import (
-	"os"
-	"regexp"
-	"strings"
 	"testing"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 )
 
-const agentUser = "system:serviceaccount:matryoshka-system:matryoshka-agent"
-
-// agentClient is the agent with all rights, confined only by the admission policies of the chart.
-func (w *world) agentClient(t *testing.T) client.Client {
+// unlimited is somebody with all rights, confined only by the admission policies that the chart has for the agent.
+func (w *world) unlimited(t *testing.T) client.Client {
 	t.Helper()
-	direct := kubernetes.NewForConfigOrDie(w.hostConfig)
-	for _, document := range strings.Split(renderedPolicy(t), "\n---\n") {
-		kind := metav1.TypeMeta{}
-		if err := yaml.Unmarshal([]byte(document), &kind); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if kind.Kind == "ValidatingAdmissionPolicy" {
-			policy := &admissionv1.ValidatingAdmissionPolicy{}
-			if err = yaml.UnmarshalStrict([]byte(document), policy); err == nil && policy.Name == "matryoshka-agent-confined" {
-				_, err = direct.AdmissionregistrationV1().ValidatingAdmissionPolicies().Create(t.Context(), policy, metav1.CreateOptions{})
-			}
-		} else {
-			binding := &admissionv1.ValidatingAdmissionPolicyBinding{}
-			if err = yaml.UnmarshalStrict([]byte(document), binding); err == nil && binding.Name == "matryoshka-agent-confined" {
-				_, err = direct.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Create(t.Context(), binding, metav1.CreateOptions{})
-			}
-		}
-		if err != nil {
-			t.Fatalf("apply a %s: %v", kind.Kind, err)
-		}
-	}
-	everything := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "agent-everything"},
+	const user = "system:serviceaccount:matryoshka-system:unlimited"
+	w.confine(t, user, "unlimited")
+	create(t, w.host, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "unlimited"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: agentUser}},
-	}
-	if _, err := direct.RbacV1().ClusterRoleBindings().Create(t.Context(), everything, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	config := rest.CopyConfig(w.hostConfig)
-	config.Impersonate = rest.ImpersonationConfig{UserName: agentUser}
-	return newClient(t, config)
-}
-
-// renderedPolicy is the chart's policy with its few template actions filled in.
-func renderedPolicy(t *testing.T) string {
-	t.Helper()
-	data, err := os.ReadFile("../../../../charts/matryoshka/templates/agent-policy.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := regexp.MustCompile(`(?m)^\{\{-.*\}\}\n?`).ReplaceAllString(string(data), "")
-	text = strings.ReplaceAll(text, `{{- include "matryoshka.labels" . | nindent 4 }}`, "{}")
-	text = strings.ReplaceAll(text, `{{ include "matryoshka.agentUser" . }}`, agentUser)
-	text = strings.ReplaceAll(text, `{{ .Release.Namespace }}`, "matryoshka-system")
-	if strings.Contains(text, "{{") {
-		t.Fatalf("the policy has template actions that this test does not know:\n%s", text)
-	}
-	return text
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	})
+	return newClient(t, impersonate(w.hostConfig, user))
 }
 
 // testVolumePolicy: the agent may give a retained volume back to its claim, and change nothing else of any volume.
 func testVolumePolicy(t *testing.T, w *world) {
-	agent := w.agentClient(t)
+	agent := w.unlimited(t)
 	// Before its rights are known everything is forbidden to it, which says nothing about the policy.
 	eventually(t, "the agent has its rights", func() error {
 		return agent.List(t.Context(), &corev1.ConfigMapList{}, client.InNamespace("default"))

@@ -21,10 +21,19 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingress"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingressclass"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/networkpolicy"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolume"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolumeclaim"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/pod"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/poddisruptionbudget"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/priorityclass"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/referenced"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/runtimeclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/service"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
@@ -44,10 +53,12 @@ func pointer[T any](value T) *T { return &value }
 // world is a host and a tenant that an engine keeps in step.
 type world struct {
 	hostConfig *rest.Config
-	host       client.Client
-	virtual    client.Client
-	tenant     tenants.Tenant
-	ensurer    *namespaces.Ensurer
+	// agentConfig reaches the host as the agent.
+	agentConfig *rest.Config
+	host        client.Client
+	virtual     client.Client
+	tenant      tenants.Tenant
+	ensurer     *namespaces.Ensurer
 }
 
 func newWorld(t *testing.T) *world {
@@ -59,7 +70,8 @@ func newWorld(t *testing.T) *world {
 		ID: "x7k2p5q4", UID: "6f1f2b4e-0000-4000-8000-000000000001", Namespace: "demo", Name: "hello",
 		VirtualConfig: virtualConfig, Ready: true,
 	}
-	w.ensurer = namespaces.New(w.host, namespaces.Options{})
+	w.agentConfig = w.beAgent(t)
+	w.ensurer = namespaces.New(newClient(t, w.agentConfig), namespaces.Options{})
 	return w
 }
 
@@ -83,12 +95,17 @@ func (w *world) run(t *testing.T) (stop func()) {
 	if testing.Verbose() {
 		level = slog.LevelDebug
 	}
-	served, err := engine.New(w.hostConfig, registry, []engine.Kind{
-		service.New(time.Now), endpointslice.New(), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(), event.New(),
+	ranges := hostranges.NewSource(newClient(t, w.agentConfig), time.Now)
+	secrets := pod.NewSecretCopier(ingress.SecretReferrer())
+	served, err := engine.New(w.agentConfig, registry, []engine.Kind{
+		service.New(time.Now), endpointslice.New(ranges), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(), event.New(),
+		networkpolicy.New(networkpolicy.Options{Ranges: ranges}), poddisruptionbudget.New(),
+		ingress.New(ingress.Options{Secrets: secrets}), referenced.NewKind(secrets), ingressclass.New(), priorityclass.New(), runtimeclass.New(),
 	}, engine.Options{Namespaces: w.ensurer, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))})
 	if err != nil {
 		t.Fatal(err)
 	}
+	ranges.Follow(served.HostCache())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- served.Run(ctx) }()

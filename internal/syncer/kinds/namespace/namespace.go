@@ -22,11 +22,13 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 )
 
-// New makes the kind. ensurer is the one that the engine uses: the kind makes it look again when a fence was changed.
-func New(ensurer engine.NamespaceEnsurer) engine.Kind {
-	k := kind{ensurer: ensurer}
+// New makes the kind. ensurer is the one that the engine uses, and ranges the one that the ensurer uses: the kind makes
+// them look again when a fence, or what it keeps out, was changed.
+func New(ensurer engine.NamespaceEnsurer, ranges *hostranges.Source) engine.Kind {
+	k := kind{ensurer: ensurer, ranges: ranges}
 	return engine.Kind{
 		Name: "namespace", Object: &corev1.Namespace{}, Lane: engine.LaneFirst,
 		Triggers: []engine.Trigger{
@@ -34,6 +36,7 @@ func New(ensurer engine.NamespaceEnsurer) engine.Kind {
 			{Side: engine.Host, Object: &corev1.Namespace{}, Keys: keys},
 			{Side: engine.Host, Object: &networkingv1.NetworkPolicy{}, Keys: k.fenceKeys},
 			{Side: engine.Host, Object: &rbacv1.RoleBinding{}, Keys: k.fenceKeys},
+			{Side: engine.Host, Object: &corev1.Node{}, Unfiltered: true, Keys: k.rangesChanged, Ignore: hostranges.SameNode},
 		},
 		Reconcile: k.reconcile,
 	}
@@ -41,6 +44,7 @@ func New(ensurer engine.NamespaceEnsurer) engine.Kind {
 
 type kind struct {
 	ensurer engine.NamespaceEnsurer
+	ranges  *hostranges.Source
 }
 
 // keys maps a mapped namespace, or what is in it, to the tenant's namespace.
@@ -52,11 +56,30 @@ func keys(_ *engine.Scope, hostObject client.Object) []engine.Key {
 	return []engine.Key{{Name: name}}
 }
 
-// fenceKeys looks again at a namespace whose fence changed, and makes sure that it is looked at live.
+// fenceKeys looks again at a namespace whose fence changed, and makes sure that it is looked at live. What is in the
+// namespace beside the fence, such as the tenant's own policies, has names that are not reserved.
 func (k kind) fenceKeys(scope *engine.Scope, hostObject client.Object) []engine.Key {
+	if !mapping.IsReserved(hostObject.GetName()) {
+		return nil
+	}
 	found := keys(scope, hostObject)
 	if len(found) > 0 {
 		k.ensurer.Forget(hostObject.GetNamespace())
+	}
+	return found
+}
+
+// rangesChanged looks again at all namespaces, whose fences name the host's addresses.
+func (k kind) rangesChanged(scope *engine.Scope, _ client.Object) []engine.Key {
+	k.ranges.Expire()
+	virtualNamespaces := &corev1.NamespaceList{}
+	// A cache that is not filled yet has no namespaces: they come by themselves when it is.
+	if err := scope.VirtualCache.List(context.Background(), virtualNamespaces, client.UnsafeDisableDeepCopy); err != nil {
+		return nil
+	}
+	var found []engine.Key
+	for index := range virtualNamespaces.Items {
+		found = append(found, engine.KeyOf(&virtualNamespaces.Items[index]))
 	}
 	return found
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
 )
 
 // Name of the kind.
@@ -159,6 +160,11 @@ func create(ctx context.Context, scope *engine.Scope, virtualClaim *corev1.Persi
 		return nil, err
 	}
 	if volumeName == "" {
+		if class := virtualClaim.Spec.StorageClassName; class != nil && *class != "" {
+			if err := storageclass.Check(ctx, scope, *class); err != nil {
+				return nil, err
+			}
+		}
 		if err := checkClones(ctx, scope, virtualClaim); err != nil {
 			return nil, err
 		}

@@ -41,6 +41,10 @@ func newBundles(now func() time.Time) *bundles {
 	return &bundles{now: now, byTenant: map[types.UID]map[engine.Key]bundleState{}}
 }
 
+// leastRefresh is the shortest time between two tokens of a pod. Half of the shortest life that an API server gives is
+// longer; one that a tenant has tampered with may give less, and each token is a write on the host.
+const leastRefresh = time.Minute
+
 // minted is the content of a bundle.
 type minted struct {
 	data      map[string][]byte
@@ -85,7 +89,11 @@ func (b *bundles) mint(ctx context.Context, scope *engine.Scope, virtualPod *cor
 			return minted{err: err}
 		}
 		result.data[file.key] = []byte(token)
-		result.refreshAt = earlier(result.refreshAt, halfway(issued, expires))
+		refreshAt := halfway(issued, expires)
+		if least := issued.Add(leastRefresh); refreshAt.Before(least) {
+			refreshAt = least
+		}
+		result.refreshAt = earlier(result.refreshAt, refreshAt)
 	}
 	return result
 }

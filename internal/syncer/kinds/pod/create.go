@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,8 +27,8 @@ func (k *kind) create(ctx context.Context, scope *engine.Scope, virtualPod *core
 	if isWaitingForScheduler(scope, virtualPod) {
 		return engine.Result{}, nil
 	}
-	if len(virtualPod.Spec.ResourceClaims) > 0 {
-		return engine.Result{}, engine.Refuse(engine.ReasonNotSupported, "spec.resourceClaims is not supported in a virtual cluster; remove it")
+	if err := checkSupported(virtualPod, scope.Tenant.Spec.PodSecurity); err != nil {
+		return engine.Result{}, err
 	}
 	err := k.resolve(ctx, scope, virtualPod)
 	if errors.Is(err, errNotYet) {
@@ -70,8 +71,14 @@ func (k *kind) translate(ctx context.Context, scope *engine.Scope, virtualPod *c
 	if err != nil {
 		return nil, bundle{}, err
 	}
+	labels, err := k.options.Labels(ctx, scope, virtualPod)
+	if err != nil {
+		return nil, bundle{}, err
+	}
+	meta := scope.HostMeta(virtualPod)
+	maps.Copy(meta.Labels, labels)
 	hostPod, wanted := translate(virtualPod, translation{
-		tenantUID: string(scope.Tenant.UID), meta: scope.HostMeta(virtualPod), serviceAddress: scope.Tenant.ServiceAddress,
+		tenantUID: string(scope.Tenant.UID), meta: meta, serviceAddress: scope.Tenant.ServiceAddress,
 		dnsServers: servers, clusterDomain: k.options.ClusterDomain, nodeSelector: scope.Tenant.Spec.Nodes.Selector,
 		hostNamespace: scope.HostNamespace,
 		hasPullSecret: func(name string) bool {

@@ -94,6 +94,64 @@ func testVanished(t *testing.T, w *world) {
 	w.gone(t, w.tenant, virtualPod)
 }
 
+// testVanishedHalfway: an agent that crashed after it wrote down that a pod vanished leaves the deletion to the next one.
+func testVanishedHalfway(t *testing.T, w *world) {
+	namespace := w.namespace(t, "vanished-halfway")
+	virtualPod, hostPod := w.running(t, newPod(namespace, "web"))
+	w.stop()
+	w.kubeletEnds(t, hostPod)
+	virtualPod.Status.Phase, virtualPod.Status.Reason = corev1.PodFailed, "HostPodVanished"
+	if err := w.tenant.Status().Update(t.Context(), virtualPod); err != nil {
+		t.Fatal(err)
+	}
+	w.start(t)
+	w.gone(t, w.tenant, virtualPod)
+}
+
+// testUnscheduledJob: the pod of a Job that has a node in the tenant and none on the host can be deleted. Its host pod has
+// the agent's finalizer and never runs, so that nothing but the tenant's wish ends it.
+func testUnscheduledJob(t *testing.T, w *world) {
+	namespace := w.namespace(t, "unscheduled-job")
+	job := newJob(namespace, "task")
+	job.Spec.Template.Spec.NodeName = nodeName
+	create(t, w.tenant, job)
+	virtualPod := w.podOf(t, job)
+	hostPod := w.hostPod(t, virtualPod)
+	if !slices.Contains(hostPod.Finalizers, mapping.FinalizerTerminalStatus) {
+		t.Fatalf("the finalizers of the host pod are %v", hostPod.Finalizers)
+	}
+	if err := w.tenant.Delete(t.Context(), virtualPod); err != nil {
+		t.Fatal(err)
+	}
+	w.gone(t, w.host, hostPod)
+	w.gone(t, w.tenant, virtualPod)
+}
+
+func newJob(namespace, name string) *batchv1.Job {
+	task := newPod(namespace, name).Spec
+	task.RestartPolicy = corev1.RestartPolicyNever
+	return &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec:       batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: task}},
+	}
+}
+
+// podOf waits for the one pod of a job.
+func (w *world) podOf(t *testing.T, job *batchv1.Job) *corev1.Pod {
+	t.Helper()
+	pods := &corev1.PodList{}
+	eventually(t, "pod of the job", func(ctx context.Context) error {
+		if err := w.tenant.List(ctx, pods, client.InNamespace(job.Namespace)); err != nil {
+			return err
+		}
+		if len(pods.Items) != 1 {
+			return fmt.Errorf("there are %d", len(pods.Items))
+		}
+		return nil
+	})
+	return &pods.Items[0]
+}
+
 // testEviction: a host pod that is being deleted takes the tenant's pod along, with what is left of the grace.
 func testEviction(t *testing.T, w *world) {
 	namespace := w.namespace(t, "eviction")
@@ -147,24 +205,9 @@ func testOrphan(t *testing.T, w *world) {
 // testJob: the end of a Job's pod is not lost when the host removes it while the agent is down.
 func testJob(t *testing.T, w *world) {
 	namespace := w.namespace(t, "job")
-	task := newPod(namespace, "task").Spec
-	task.RestartPolicy = corev1.RestartPolicyNever
-	job := &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "task"},
-		Spec:       batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: task}},
-	}
+	job := newJob(namespace, "task")
 	create(t, w.tenant, job)
-	pods := &corev1.PodList{}
-	eventually(t, "pod of the job", func(ctx context.Context) error {
-		if err := w.tenant.List(ctx, pods, client.InNamespace(namespace)); err != nil {
-			return err
-		}
-		if len(pods.Items) != 1 {
-			return fmt.Errorf("there are %d", len(pods.Items))
-		}
-		return nil
-	})
-	virtualPod := &pods.Items[0]
+	virtualPod := w.podOf(t, job)
 	hostPod := w.hostPod(t, virtualPod)
 	w.schedule(t, hostPod)
 	w.kubelet(t, hostPod, corev1.PodRunning)

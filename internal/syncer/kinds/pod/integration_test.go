@@ -20,6 +20,8 @@ func TestPods(t *testing.T) {
 		"successor":            testSuccessor,
 		"foreign pod":          testForeign,
 		"vanished":             testVanished,
+		"vanished halfway":     testVanishedHalfway,
+		"unscheduled job":      testUnscheduledJob,
 		"eviction":             testEviction,
 		"refused":              testRefused,
 		"orphan":               testOrphan,
@@ -35,6 +37,9 @@ func TestPods(t *testing.T) {
 		"changes":              testChanges,
 		"ready before binding": testReadyBeforeBinding,
 		"nodes":                testNodes,
+		"policies":             testPolicies,
+		"policy attacks":       testPolicyAttacks,
+		"policy ranges":        testPolicyRanges,
 		"quiet":                testQuiet,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, w) })

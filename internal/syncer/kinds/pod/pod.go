@@ -26,6 +26,11 @@ type Options struct {
 	DNSService types.NamespacedName
 	// ClusterDomain of the tenants. "" means cluster.local.
 	ClusterDomain string
+	// Secrets copies the Secrets that pods refer to; nil means NewSecretCopier without others.
+	Secrets *referenced.Copier
+	// Labels are labels that a host pod has beside those of ownership and of the tenant; their keys must always be the same. Nil
+	// means none.
+	Labels func(ctx context.Context, scope *engine.Scope, virtualPod *corev1.Pod) (map[string]string, error)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -38,15 +43,30 @@ func NewKinds(options Options) []engine.Kind {
 	if options.ClusterDomain == "" {
 		options.ClusterDomain = "cluster.local"
 	}
+	if options.Secrets == nil {
+		options.Secrets = NewSecretCopier()
+	}
+	if options.Labels == nil {
+		options.Labels = noLabels
+	}
 	if options.Now == nil {
 		options.Now = time.Now
 	}
 	k := &kind{
 		options: options, now: options.Now,
-		configMaps: configmap.NewCopier(configMapNames, needsConfigMap), secrets: secret.NewCopier(secretNames, needsSecret),
+		configMaps: configmap.NewCopier(configMapNames, needsConfigMap), secrets: options.Secrets,
 		bundles: newBundles(options.Now), marks: newMarks(), resolver: newResolver(options.DNSService, options.Now),
 	}
 	return []engine.Kind{k.describe(), referenced.NewKind(k.configMaps), referenced.NewKind(k.secrets)}
+}
+
+// NewSecretCopier makes the copier of Secrets that pods and others refer to. NewKinds returns its kind.
+func NewSecretCopier(others ...referenced.Referrer) *referenced.Copier {
+	return secret.NewCopier(secretNames, needsSecret, others...)
+}
+
+func noLabels(context.Context, *engine.Scope, *corev1.Pod) (map[string]string, error) {
+	return nil, nil
 }
 
 type kind struct {

@@ -91,12 +91,27 @@ func isKubeletCondition(of corev1.PodConditionType) bool {
 	}
 }
 
+// gateTypes are the types that the tenant's controllers write. A pod can name any type as a gate, also one that is the
+// host's to write: it stays the host's, or the tenant's word would go against the kubelet's without end.
 func gateTypes(virtualPod *corev1.Pod) sets.Set[corev1.PodConditionType] {
 	gates := sets.New[corev1.PodConditionType]()
 	for _, gate := range virtualPod.Spec.ReadinessGates {
-		gates.Insert(gate.ConditionType)
+		if !isKubeletCondition(gate.ConditionType) && !isNodeCondition(gate.ConditionType) {
+			gates.Insert(gate.ConditionType)
+		}
 	}
 	return gates
+}
+
+// isNodeCondition tells whether a condition is written by kubelets or by the host's controllers at times, and may be
+// the tenant's own at others.
+func isNodeCondition(of corev1.PodConditionType) bool {
+	switch of {
+	case corev1.DisruptionTarget, corev1.PodResizePending, corev1.PodResizeInProgress:
+		return true
+	default:
+		return false
+	}
 }
 
 func containerNames(virtualPod *corev1.Pod) sets.Set[string] {

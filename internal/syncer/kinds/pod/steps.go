@@ -24,9 +24,10 @@ const reasonVanished = "HostPodVanished"
 // gone. The marker says which; where it can be gone, the host is asked.
 func (k *kind) absent(ctx context.Context, scope *engine.Scope, virtualPod *corev1.Pod) (engine.Result, error) {
 	isDeleting := virtualPod.DeletionTimestamp != nil
-	isMarked := markerOf(virtualPod) != "" ||
+	isMarked := markerOf(virtualPod) != "" || isTerminal(virtualPod) ||
 		k.marks.has(scope.Tenant.UID, engine.KeyOf(virtualPod), virtualPod.UID)
-	if isTerminal(virtualPod) && !isDeleting {
+	// One that was found vanished has still to be deleted, if an earlier agent did not come that far.
+	if isTerminal(virtualPod) && !isDeleting && virtualPod.Status.Reason != reasonVanished {
 		return engine.Result{}, nil
 	}
 	if !isDeleting && !isMarked {
@@ -113,7 +114,11 @@ func (k *kind) both(ctx context.Context, scope *engine.Scope, virtualPod, hostPo
 // pending is for a host pod that has no node yet: only that is told.
 func (k *kind) pending(ctx context.Context, scope *engine.Scope, virtualPod, hostPod *corev1.Pod) (engine.Result, error) {
 	if virtualPod.DeletionTimestamp != nil {
-		return engine.Result{}, k.deletion(ctx, scope, virtualPod, hostPod)
+		if err := k.deletion(ctx, scope, virtualPod, hostPod); err != nil || hostPod.DeletionTimestamp == nil {
+			return engine.Result{}, err
+		}
+		// It has never run, so there is no end to write down; kept, it would wait for the tenant's pod, which waits for it.
+		return engine.Result{}, k.release(ctx, scope, hostPod)
 	}
 	if virtualPod.Spec.NodeName == "" {
 		if err := k.unscheduled(ctx, scope, virtualPod, hostPod); err != nil {

@@ -22,7 +22,9 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/namespace"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/networkpolicy"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/node"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/pod"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
@@ -126,12 +128,15 @@ func (w *world) prepareHost(t *testing.T) {
 // start starts the agent's engine; restart is a crash of the agent: nothing of its memory is left.
 func (w *world) start(t *testing.T) {
 	t.Helper()
-	ensurer := namespaces.New(newClient(t, w.hostConfig), namespaces.Options{})
-	kinds := append(pod.NewKinds(pod.Options{Now: w.now}), namespace.New(ensurer), node.New())
+	ranges := hostranges.NewSource(w.host, w.now)
+	ensurer := namespaces.New(newClient(t, w.hostConfig), namespaces.Options{Ranges: ranges})
+	kinds := append(pod.NewKinds(pod.Options{Now: w.now, Labels: networkpolicy.PodLabels}),
+		namespace.New(ensurer, ranges), node.New(), networkpolicy.New(networkpolicy.Options{Ranges: ranges}))
 	e, err := engine.New(w.hostConfig, w.registry, kinds, engine.Options{Namespaces: ensurer, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
 	if err != nil {
 		t.Fatalf("make the engine: %v", err)
 	}
+	ranges.Follow(e.HostCache())
 	w.engine = e
 	ctx, cancel := context.WithCancel(context.Background()) // it outlives the subtest that restarts it
 	done := make(chan error, 1)

@@ -7,25 +7,29 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 )
 
-// NewKind makes the engine's kind of a copier: it carries changes down, fills what appears later and removes what no
-// pod refers to.
+// NewKind makes the engine's kind of a copier: it carries changes down, fills what appears later and removes what nobody
+// refers to.
 func NewKind(copier *Copier) engine.Kind {
-	k := kind{copier: copier, typ: copier.typ, index: copier.typ.Kind + "/pods"}
+	k := kind{copier: copier, typ: copier.typ, referrers: append([]Referrer{podsOf(copier.typ)}, copier.typ.Referrers...)}
+	// Only the metadata is cached: contents are large and, for Secrets, not for keeping.
+	triggers := []engine.Trigger{{Side: engine.Virtual, Object: engine.MetadataOnly(k.typ.Empty())}}
+	var indexes []engine.Index
+	for _, referrer := range k.referrers {
+		triggers = append(triggers, engine.Trigger{Side: engine.Virtual, Object: referrer.Object, Keys: referrer.keys, Ignore: sameNames})
+		indexes = append(indexes, engine.Index{Side: engine.Virtual, Object: referrer.Object, Field: k.index(referrer), Values: referrer.Names})
+	}
 	return engine.Kind{
 		Name: k.typ.Kind, Object: engine.MetadataOnly(k.typ.Empty()),
-		Triggers: []engine.Trigger{
-			// Only the metadata is cached: contents are large and, for Secrets, not for keeping.
-			{Side: engine.Virtual, Object: engine.MetadataOnly(k.typ.Empty())},
-			{Side: engine.Virtual, Object: &corev1.Pod{}, Keys: k.podKeys, Ignore: k.sameNames},
-		},
-		Indexes:   []engine.Index{{Side: engine.Virtual, Object: &corev1.Pod{}, Field: k.index, Values: k.indexValues}},
+		Triggers: triggers, Indexes: indexes,
 		Reconcile: k.reconcile,
 		Sweep:     k.sweep,
 		Stopped:   copier.stopped,
@@ -33,55 +37,64 @@ func NewKind(copier *Copier) engine.Kind {
 }
 
 type kind struct {
-	copier *Copier
-	typ    Type
-	index  string
+	copier    *Copier
+	typ       Type
+	referrers []Referrer
 }
 
-func (k kind) indexValues(object client.Object) []string {
-	pod, ok := object.(*corev1.Pod)
-	if !ok {
-		return nil
-	}
-	return k.typ.Names(pod)
-}
-
-func (k kind) podKeys(_ *engine.Scope, object client.Object) []engine.Key {
-	names := k.indexValues(object)
-	keys := make([]engine.Key, 0, len(names))
-	for _, name := range names {
-		keys = append(keys, engine.Key{Namespace: object.GetNamespace(), Name: name})
-	}
-	return keys
-}
-
-// sameNames drops updates of pods that change no reference: those of status, mostly.
-func (k kind) sameNames(old, new client.Object) bool {
-	return old.GetGeneration() == new.GetGeneration()
-}
+// index is the name of the index that finds the referrers of an object.
+func (k kind) index(referrer Referrer) string { return k.typ.Kind + "/" + referrer.Kind }
 
 func (k kind) reconcile(ctx context.Context, scope *engine.Scope, key engine.Key) (engine.Result, error) {
-	pods := &corev1.PodList{}
-	err := scope.VirtualCache.List(ctx, pods, client.InNamespace(key.Namespace), client.MatchingFields{k.index: key.Name})
+	found, err := k.references(ctx, scope, key)
 	if err != nil {
-		return engine.Result{}, fmt.Errorf("list pods that refer to %s %q: %w", k.typ.Kind, key, err)
+		return engine.Result{}, err
 	}
-	if len(pods.Items) == 0 {
+	if len(found) == 0 {
 		if !k.copier.remembers(scope.Tenant.UID, key) {
 			return engine.Result{}, nil
 		}
 		return engine.Result{}, k.copier.remove(ctx, scope, key)
 	}
 	if !k.copier.remembers(scope.Tenant.UID, key) {
-		// No pod has asked for it yet: those that wait for it ask now.
-		k.wake(scope, pods.Items)
+		// Nobody has asked for it yet: those that wait for it ask now.
+		wake(scope, found)
 		return engine.Result{}, nil
 	}
-	return engine.Result{}, k.refresh(ctx, scope, key, pods.Items)
+	return engine.Result{}, k.refresh(ctx, scope, key, found)
+}
+
+// reference is one object that refers to another.
+type reference struct {
+	// kind is the engine's kind of the object.
+	kind   string
+	object client.Object
+}
+
+// references are all objects that refer to one.
+func (k kind) references(ctx context.Context, scope *engine.Scope, key engine.Key) ([]reference, error) {
+	var found []reference
+	for _, referrer := range k.referrers {
+		list := referrer.List()
+		err := scope.VirtualCache.List(ctx, list, client.InNamespace(key.Namespace), client.MatchingFields{k.index(referrer): key.Name})
+		if err != nil {
+			return nil, fmt.Errorf("list what refers to %s %q: %w", k.typ.Kind, key, err)
+		}
+		err = meta.EachListItem(list, func(item runtime.Object) error {
+			if object, ok := item.(client.Object); ok {
+				found = append(found, reference{referrer.Kind, object})
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read what refers to %s %q: %w", k.typ.Kind, key, err)
+		}
+	}
+	return found, nil
 }
 
 // refresh writes the host copy if the tenant's object is not the version that was copied.
-func (k kind) refresh(ctx context.Context, scope *engine.Scope, key engine.Key, pods []corev1.Pod) error {
+func (k kind) refresh(ctx context.Context, scope *engine.Scope, key engine.Key, found []reference) error {
 	current := engine.MetadataOnly(k.typ.Empty())
 	err := scope.VirtualCache.Get(ctx, key.NamespacedName(), current)
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -102,7 +115,7 @@ func (k kind) refresh(ctx context.Context, scope *engine.Scope, key engine.Key, 
 		k.copier.forget(scope.Tenant.UID, key, e) // never copied, and nothing to copy
 		return nil
 	}
-	if apierrors.IsNotFound(err) && k.isRequired(pods, key.Name) {
+	if apierrors.IsNotFound(err) && k.isRequired(found, key.Name) {
 		// As under a kubelet, running pods keep the files that they have; new ones wait.
 		e.known, e.uid, e.version = true, "", ""
 		return nil
@@ -110,25 +123,25 @@ func (k kind) refresh(ctx context.Context, scope *engine.Scope, key engine.Key, 
 	if err := k.copier.write(ctx, scope, key, e, virtualObject); err != nil {
 		return err
 	}
-	if !hadContent {
-		k.wake(scope, pods)
+	if hasContent := virtualObject.GetUID() != ""; hadContent != hasContent {
+		wake(scope, found)
 	}
 	return nil
 }
 
-func (k kind) isRequired(pods []corev1.Pod, name string) bool {
-	for index := range pods {
-		if k.typ.IsRequired(&pods[index], name) {
+func (k kind) isRequired(found []reference, name string) bool {
+	for _, reference := range found {
+		if pod, ok := reference.object.(*corev1.Pod); ok && k.typ.IsRequired(pod, name) {
 			return true
 		}
 	}
 	return false
 }
 
-// wake looks again at pods, some of which may wait for the object.
-func (k kind) wake(scope *engine.Scope, pods []corev1.Pod) {
-	for index := range pods {
-		scope.Enqueue("pod", engine.KeyOf(&pods[index]))
+// wake looks again at what refers to an object, and may wait for it.
+func wake(scope *engine.Scope, found []reference) {
+	for _, reference := range found {
+		scope.Enqueue(reference.kind, engine.KeyOf(reference.object))
 	}
 }
 

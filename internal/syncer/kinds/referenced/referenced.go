@@ -1,5 +1,5 @@
-// Package referenced copies to the host what pods refer to by name: ConfigMaps and Secrets, and only those that a pod of
-// the tenant refers to.
+// Package referenced copies to the host what pods, and Ingresses, refer to by name: ConfigMaps and Secrets, and only those
+// that something of the tenant refers to.
 //
 // It is the shared half of the kinds configmap and secret; it knows nothing of their contents. Host copies are not
 // watched (the agent has no right to watch Secrets of a whole cluster): what was written is remembered, and read again
@@ -40,6 +40,9 @@ type Type struct {
 	Names func(pod *corev1.Pod) []string
 	// IsRequired tells whether a pod refers to an object in a way that is not optional.
 	IsRequired func(pod *corev1.Pod, name string) bool
+	// Referrers are the other types that refer to objects of this type. None of them requires one: they do without what the
+	// tenant deletes.
+	Referrers []Referrer
 }
 
 // Copier copies objects of one type. It is safe for concurrent use.
@@ -140,7 +143,7 @@ func setMeta(object client.Object, meta metav1.ObjectMeta) {
 	object.SetAnnotations(meta.Annotations)
 }
 
-// remove deletes a host copy that no pod refers to any more.
+// remove deletes a host copy that nothing refers to any more.
 func (c *Copier) remove(ctx context.Context, scope *engine.Scope, key engine.Key) error {
 	e := c.lock(scope.Tenant.UID, key)
 	defer e.mu.Unlock()

@@ -1,0 +1,139 @@
+// Package mirror shows classes of the host, which are cluster-scoped and have no status, in virtual clusters.
+//
+// It is the shared part of the kinds storageclass, ingressclass, runtimeclass and priorityclass; what of a class is shown
+// is theirs to say. A mirror has the host's name and carries the label mapping.LabelMirror.
+//
+// Invariants: only objects with that label are written or deleted; a class that the tenant made itself is left alone, even
+// when the host has one of the same name; what a tenant changes on a mirror is put back; a class that whoever runs the host
+// does not offer is not shown.
+package mirror
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+)
+
+// replaceRetry is how long to wait for a deleted mirror to be gone, if its deletion is not seen.
+const replaceRetry = 2 * time.Second
+
+// Class is one type of class.
+type Class[T client.Object] struct {
+	// Name of the kind.
+	Name string
+	// Empty makes an empty object.
+	Empty func() T
+	// OnlyIfLabelled keeps classes from tenants that whoever runs the host did not mark by mapping.LabelOffer.
+	OnlyIfLabelled bool
+	// Translate makes the mirror of a host class, without metadata that all mirrors have. It copies nothing that only the host
+	// should know.
+	Translate func(hostClass T) T
+	// NeedsReplacement tells whether a mirror differs in a field that the API does not let anybody change.
+	NeedsReplacement func(have, want T) bool
+	// Repair makes the other fields of a mirror what they should be. It leaves labels and annotations of the tenant's own,
+	// which mean nothing to anybody else.
+	Repair func(have, want T)
+}
+
+// Kind returns the kind that mirrors the class.
+func (c Class[T]) Kind() engine.Kind {
+	return engine.Kind{
+		Name:   c.Name,
+		Object: c.Empty(),
+		Triggers: []engine.Trigger{
+			{Side: engine.Virtual, Object: c.Empty()},
+			{Side: engine.Host, Object: c.Empty(), Unfiltered: true, Keys: sameName},
+		},
+		Reconcile: c.reconcile,
+	}
+}
+
+func sameName(_ *engine.Scope, hostClass client.Object) []engine.Key {
+	return []engine.Key{{Name: hostClass.GetName()}}
+}
+
+// IsMirror tells whether a tenant's object is a mirror, and so the agent's to write.
+func IsMirror(virtualClass client.Object) bool {
+	return virtualClass.GetLabels()[mapping.LabelMirror] == "true"
+}
+
+func (c Class[T]) reconcile(ctx context.Context, scope *engine.Scope, key engine.Key) (engine.Result, error) {
+	hostClass, isOnHost, err := engine.Get(ctx, scope.HostCache, key.NamespacedName(), c.Empty())
+	if err != nil {
+		return engine.Result{}, err
+	}
+	have, isInTenant, err := engine.Get(ctx, scope.VirtualCache, key.NamespacedName(), c.Empty())
+	if err != nil {
+		return engine.Result{}, err
+	}
+	isOffered := isOnHost && c.Offers(hostClass)
+	switch {
+	case isInTenant && !IsMirror(have):
+		return engine.Result{}, nil // the tenant's own
+	case !isInTenant && !isOffered:
+		return engine.Result{}, nil
+	case !isInTenant:
+		return engine.Result{}, c.wrap("create", key, scope.VirtualClient.Create(ctx, c.mirrorOf(hostClass)))
+	case !isOffered:
+		return engine.Result{}, c.remove(ctx, scope, have)
+	}
+	want := c.mirrorOf(hostClass)
+	if c.NeedsReplacement(have, want) {
+		return engine.Result{RequeueAfter: replaceRetry}, c.remove(ctx, scope, have)
+	}
+	repaired, _ := have.DeepCopyObject().(T)
+	c.Repair(repaired, want)
+	if equality.Semantic.DeepEqual(have, repaired) {
+		return engine.Result{}, nil
+	}
+	return engine.Result{}, c.wrap("update", key, scope.VirtualClient.Update(ctx, repaired))
+}
+
+// Offers tells whether virtual clusters may use a host class.
+func (c Class[T]) Offers(hostClass T) bool {
+	switch hostClass.GetLabels()[mapping.LabelOffer] {
+	case "true":
+		return true
+	case "":
+		return !c.OnlyIfLabelled
+	default:
+		return false
+	}
+}
+
+// Check refuses what names a host class that is not offered. Not to show it is not enough, since a tenant can make a class of
+// its name. A class that the host does not have is the host's to refuse.
+func (c Class[T]) Check(ctx context.Context, scope *engine.Scope, name string) error {
+	hostClass, isOnHost, err := engine.Get(ctx, scope.HostCache, client.ObjectKey{Name: name}, c.Empty())
+	if err != nil || !isOnHost || c.Offers(hostClass) {
+		return err
+	}
+	return engine.Refuse(engine.ReasonNotSupported, "the %s %q is not offered to virtual clusters; choose one of those that you see, or ask the operator for it", c.Name, name)
+}
+
+func (c Class[T]) mirrorOf(hostClass T) T {
+	mirror := c.Translate(hostClass)
+	mirror.SetName(hostClass.GetName())
+	mirror.SetLabels(map[string]string{mapping.LabelMirror: "true"})
+	return mirror
+}
+
+// remove deletes exactly this mirror; the class of a tenant that took the name meanwhile stays.
+func (c Class[T]) remove(ctx context.Context, scope *engine.Scope, mirror T) error {
+	uid, version := mirror.GetUID(), mirror.GetResourceVersion()
+	err := scope.VirtualClient.Delete(ctx, mirror, client.Preconditions{UID: &uid, ResourceVersion: &version})
+	return c.wrap("delete", engine.KeyOf(mirror), client.IgnoreNotFound(err))
+}
+
+func (c Class[T]) wrap(verb string, key engine.Key, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %s %q: %w", verb, c.Name, key, err)
+}
