@@ -120,6 +120,7 @@ func testIngressHosts(t *testing.T, w *world) {
 	create(t, w.virtual, newService("hosts", "web", "10.96.51.1"))
 	create(t, w.host, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})
 	first := create(t, w.host, newIngress("shop", "first", class.Name, "shop.hosts.test", "shop"))
+	w.seen(t, first) // Of two that come at once the tenant's keeps the name.
 	later := create(t, w.virtual, newIngress("hosts", "later", class.Name, "shop.hosts.test", "web"))
 	w.awaitEvent(t, "hosts", "later", ingress.ReasonHostTaken)
 	hostKey := client.ObjectKey{Namespace: hostNamespace, Name: "later"}
@@ -129,7 +130,7 @@ func testIngressHosts(t *testing.T, w *world) {
 
 	// Somebody else's younger Ingress changes nothing, and an old Ingress does not take a new name from others.
 	create(t, w.host, newIngress("shop", "second", class.Name, "shop.hosts.test", "shop"))
-	create(t, w.host, newIngress("shop", "third", class.Name, "bank.hosts.test", "shop"))
+	w.seen(t, create(t, w.host, newIngress("shop", "third", class.Name, "bank.hosts.test", "shop")))
 	change(t, w.virtual, later, func(later *networkingv1.Ingress) {
 		later.Spec.Rules = append(later.Spec.Rules, newIngress("", "", "", "bank.hosts.test", "web").Spec.Rules...)
 		later.Labels = map[string]string{"step": "2"}

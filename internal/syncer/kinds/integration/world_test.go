@@ -59,6 +59,8 @@ type world struct {
 	virtual     client.Client
 	tenant      tenants.Tenant
 	ensurer     *namespaces.Ensurer
+	// hostCache is what the engine that runs sees of the host.
+	hostCache client.Reader
 }
 
 func newWorld(t *testing.T) *world {
@@ -105,6 +107,7 @@ func (w *world) run(t *testing.T) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.hostCache = served.HostCache()
 	ranges.Follow(served.HostCache())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -261,6 +264,15 @@ func never(t *testing.T, in client.Client, key client.ObjectKey, empty client.Ob
 	if err != nil {
 		t.Fatalf("%T %s: %v", empty, key, err)
 	}
+}
+
+// seen waits until the engine's cache shows a host object.
+func (w *world) seen(t *testing.T, hostObject client.Object) {
+	t.Helper()
+	empty, _ := hostObject.DeepCopyObject().(client.Object)
+	eventually(t, fmt.Sprintf("the engine sees %T %s", hostObject, hostObject.GetName()), func() error {
+		return w.hostCache.Get(t.Context(), client.ObjectKeyFromObject(hostObject), empty)
+	})
 }
 
 // throughout looks again and again for as long as period, and returns the first thing that check finds wrong.
