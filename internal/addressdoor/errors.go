@@ -14,6 +14,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/addressdoor/reservation"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
 
@@ -68,6 +69,9 @@ func (d *Door) explain(tenant tenants.Tenant, request reservation.Request, err e
 	}
 	if exists := (&existsError{}); errors.As(err, &exists) {
 		return apierrors.NewAlreadyExists(serviceResource, exists.name)
+	}
+	if exceeded := (&hostusage.ExceededError{}); errors.As(err, &exceeded) {
+		return apierrors.NewForbidden(serviceResource, service.Name, exceeded)
 	}
 	answered, ok := hostStatus(err)
 	if !ok {

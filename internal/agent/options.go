@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster"
 )
 
@@ -26,6 +27,8 @@ type Options struct {
 	LogLevel         string
 	// IngressAnnotations are annotations of tenants' Ingresses that go down beside those that are known to be harmless.
 	IngressAnnotations []string
+	// Limits are what each tenant may keep on the host.
+	Limits hostusage.Limits
 
 	FrontDoorListen   string
 	KubeletDoorListen string
@@ -43,6 +46,7 @@ func NewOptions() *Options {
 		ClusterDomain:     "cluster.local",
 		LeaderElect:       true,
 		LogLevel:          "info",
+		Limits:            hostusage.Limits{Namespaces: 200, Objects: 10_000, Bytes: 128 << 20},
 		FrontDoorListen:   fmt.Sprintf(":%d", virtualcluster.FrontDoorPort),
 		KubeletDoorListen: fmt.Sprintf(":%d", virtualcluster.KubeletDoorPort),
 		AddressDoorListen: fmt.Sprintf(":%d", virtualcluster.AddressDoorPort),
@@ -61,6 +65,9 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.ClusterDomain, "cluster-domain", o.ClusterDomain, "DNS domain of the virtual clusters")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "elect a leader among the replicas; without it there must be one only")
 	flags.StringSliceVar(&o.IngressAnnotations, "ingress-annotations", o.IngressAnnotations, "keys of annotations that Ingresses of virtual clusters may have on the host, with any value, beside those that are known to be harmless")
+	flags.IntVar(&o.Limits.Namespaces, "tenant-namespaces", o.Limits.Namespaces, "how many namespaces a virtual cluster may have on the host; 0 is no bound")
+	flags.IntVar(&o.Limits.Objects, "tenant-objects", o.Limits.Objects, "how many objects a virtual cluster may have on the host; 0 is no bound")
+	flags.Int64Var(&o.Limits.Bytes, "tenant-bytes", o.Limits.Bytes, "how large the objects of a virtual cluster on the host may be together; 0 is no bound")
 	flags.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
 	flags.StringVar(&o.FrontDoorListen, "front-door-listen", o.FrontDoorListen, "address of the front door")
 	flags.StringVar(&o.KubeletDoorListen, "kubelet-door-listen", o.KubeletDoorListen, "address of the kubelet door")
@@ -93,6 +100,9 @@ func (o *Options) Complete() (*Config, error) {
 		if _, _, err := net.SplitHostPort(address); err != nil {
 			errs = append(errs, fmt.Errorf("--%s %q must be an address such as :8443: %w", flag, address, err))
 		}
+	}
+	if o.Limits.Namespaces < 0 || o.Limits.Objects < 0 || o.Limits.Bytes < 0 {
+		errs = append(errs, errors.New("--tenant-namespaces, --tenant-objects and --tenant-bytes must not be negative; 0 is no bound"))
 	}
 	host, err := hostConfig(o.Kubeconfig)
 	if err != nil {

@@ -26,6 +26,7 @@ func TestComplete(t *testing.T) {
 		"Good":       {change: func(*Options) {}},
 		"NoImage":    {change: func(o *Options) { o.Image = "" }, want: []string{"--image is required"}},
 		"NoFile":     {change: func(o *Options) { o.Kubeconfig = path + "x" }, want: []string{"--kubeconfig"}},
+		"Negative":   {change: func(o *Options) { o.Limits.Objects = -1 }, want: []string{"--tenant-objects"}},
 		"Everything": {change: func(o *Options) { o.Image, o.LogLevel, o.HealthListen = "", "loud", "x" }, want: []string{"--image", `--log-level "loud"`, `--health-listen "x"`}},
 	}
 	for name, tc := range cases {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingress"
@@ -63,10 +64,11 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source) []
 func (a *agent) addSync() error {
 	ranges := hostranges.NewSource(a.host, time.Now)
 	a.namespaces = namespaces.New(client.WithFieldOwner(a.host, engine.FieldManager), namespaces.Options{
-		SystemNamespace: a.config.Namespace, Ranges: ranges,
+		SystemNamespace: a.config.Namespace, Ranges: ranges, MaxNamespaces: a.config.Limits.Namespaces,
 	})
 	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces, ranges), engine.Options{
 		Namespaces: a.namespaces,
+		Usage:      hostusage.New(a.config.Limits),
 		Logger:     a.log.With("part", "sync"),
 		Registerer: metrics.Registry,
 	})

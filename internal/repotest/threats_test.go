@@ -13,7 +13,7 @@ var (
 
 // The page of threats names tests that exist, and every attack has its line there.
 func TestThreatsNameTheirTests(t *testing.T) {
-	threats := read(t, "docs/design/0005-threats.md")
+	threats := read(t, "docs/design/threats.md")
 	var tests strings.Builder
 	for _, file := range files(t, "_test.go") {
 		tests.WriteString(read(t, file))
@@ -29,7 +29,7 @@ func TestThreatsNameTheirTests(t *testing.T) {
 	}
 	for _, match := range attackTests.FindAllStringSubmatch(tests.String(), -1) {
 		if !strings.Contains(threats, "`"+match[1]) {
-			t.Errorf("%s has no line in docs/design/0005-threats.md", match[1])
+			t.Errorf("%s has no line in docs/design/threats.md", match[1])
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
 
@@ -32,6 +33,8 @@ type Options struct {
 	Workers int
 	// WorkersPerTenant is the share of one tenant. 0 means 16.
 	WorkersPerTenant int
+	// Usage counts what tenants keep on the host and bounds it. Nil means one without bounds.
+	Usage *hostusage.Usage
 	// Logger; nil means slog.Default().
 	Logger *slog.Logger
 	// Registerer of the metrics; nil means none are kept.
@@ -78,7 +81,7 @@ func New(hostConfig *rest.Config, registry *tenants.Registry, kinds []Kind, opti
 	if e.metrics, err = newMetrics(options.Registerer, e.depth, e.tenantCount); err != nil {
 		return nil, fmt.Errorf("register the metrics of the sync: %w", err)
 	}
-	if e.hostClient, err = newHostClient(hostConfig); err != nil {
+	if e.hostClient, err = newHostClient(hostConfig, options.Usage); err != nil {
 		return nil, fmt.Errorf("make the client of the host: %w", err)
 	}
 	if e.hostCache, err = newHostCache(hostConfig, kinds); err != nil {
@@ -94,6 +97,9 @@ func complete(options Options) Options {
 	if options.WorkersPerTenant == 0 {
 		options.WorkersPerTenant = 16
 	}
+	if options.Usage == nil {
+		options.Usage = hostusage.New(hostusage.Limits{})
+	}
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
@@ -105,14 +111,15 @@ func complete(options Options) Options {
 
 // newHostClient makes a client that has no rate limit of its own (the host's priority and fairness decides) and
 // refuses fields that the host does not know: an older host would drop them in silence and run something weaker.
-func newHostClient(config *rest.Config) (client.Client, error) {
+func newHostClient(config *rest.Config, usage *hostusage.Usage) (client.Client, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Timeout = -1, callTimeout
 	direct, err := client.New(config, client.Options{Scheme: Scheme, Mapper: NewMapper()})
 	if err != nil {
 		return nil, err
 	}
-	return client.WithFieldOwner(client.WithFieldValidation(direct, metav1.FieldValidationStrict), FieldManager), nil
+	strict := client.WithFieldOwner(client.WithFieldValidation(direct, metav1.FieldValidationStrict), FieldManager)
+	return meteredClient{Client: strict, usage: usage}, nil
 }
 
 // HostClient is the engine's client of the host.

@@ -15,6 +15,8 @@ const (
 	ReasonNameTaken = "NameTaken"
 	// ReasonNotSupported: the object asks for something that a virtual cluster cannot have.
 	ReasonNotSupported = "NotSupported"
+	// ReasonLimitReached: the tenant has as much on the host as it may have.
+	ReasonLimitReached = "LimitReached"
 	// ReasonWaiting: something that the object refers to does not exist.
 	ReasonWaiting = "Waiting"
 )

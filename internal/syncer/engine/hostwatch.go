@@ -66,6 +66,7 @@ func (e *Engine) watchHost(ctx context.Context) error {
 	if _, err := informer.AddEventHandler(e.spaces.handler()); err != nil {
 		return err
 	}
+	counted := map[string]bool{}
 	for index, kind := range e.kinds {
 		if err := addIndexes(ctx, e.log, e.hostCache, kind, Host); err != nil {
 			return err
@@ -74,6 +75,12 @@ func (e *Engine) watchHost(ctx context.Context) error {
 			if trigger.Side != Host {
 				continue
 			}
+			if name := watchedType(trigger.Object); !counted[name] {
+				counted[name] = true
+				if err := e.countHost(ctx, trigger.Object); err != nil {
+					return fmt.Errorf("kind %q: %w", kind.Name, err)
+				}
+			}
 			handle := func(object client.Object) { e.hostChanged(index, trigger, object) }
 			if err := addHandler(ctx, e.log, e.hostCache, trigger, handle); err != nil {
 				return fmt.Errorf("kind %q: %w", kind.Name, err)
@@ -81,6 +88,16 @@ func (e *Engine) watchHost(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// countHost counts the host objects of a type for the tenants that they are copies for.
+func (e *Engine) countHost(ctx context.Context, object client.Object) error {
+	informer, err := e.hostCache.GetInformer(ctx, object, cache.BlockUntilSynced(false))
+	if err != nil {
+		return err
+	}
+	_, err = informer.AddEventHandler(usageHandler(e.options.Usage))
+	return err
 }
 
 func addIndexes(ctx context.Context, log *slog.Logger, into cache.Cache, kind Kind, side Side) error {

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
 
@@ -27,6 +28,7 @@ type Scope struct {
 
 	namespaces NamespaceEnsurer
 	hostSpaces hostNamespaces
+	usage      *hostusage.Usage
 	events     record.EventRecorder
 	enqueue    func(kind string, key Key)
 }
@@ -101,7 +103,8 @@ func (s *Scope) IsCopy(hostObject, virtualObject client.Object) bool {
 
 // EnsureNamespace makes the mapped namespace of a tenant namespace complete and returns its name. CreateHost calls it.
 func (s *Scope) EnsureNamespace(ctx context.Context, tenantNamespace string) (string, error) {
-	return s.namespaces.Ensure(ctx, s.Tenant, tenantNamespace)
+	name, err := s.namespaces.Ensure(ctx, s.Tenant, tenantNamespace)
+	return name, refuseExceeded(err)
 }
 
 // Event tells the tenant something about its object. The message is redacted.

@@ -151,6 +151,7 @@ func (e *Engine) forgetGone() {
 			continue
 		}
 		delete(e.remembered, uid)
+		e.options.Usage.Forget(uid)
 		for _, kind := range e.kinds {
 			if kind.Stopped != nil {
 				kind.Stopped(uid)
@@ -245,7 +246,7 @@ func (r *tenantRun) scope() *Scope {
 		Tenant:       *r.tenant.Load(),
 		VirtualCache: r.cache, VirtualClient: r.client,
 		HostCache: r.engine.hostCache, HostClient: r.engine.hostClient,
-		namespaces: r.engine.options.Namespaces, hostSpaces: r.engine.spaces, events: r.recorder,
+		namespaces: r.engine.options.Namespaces, hostSpaces: r.engine.spaces, usage: r.engine.options.Usage, events: r.recorder,
 		enqueue: r.enqueue,
 	}
 }

@@ -29,6 +29,9 @@ func (s *Scope) CreateHost(ctx context.Context, virtualObject, hostObject client
 			return fmt.Errorf("ensure the host namespace of %q: %w", namespace, err)
 		}
 	}
+	if err := s.Admit(hostObject); err != nil {
+		return err
+	}
 	err := s.HostClient.Create(ctx, hostObject)
 	switch {
 	case err == nil:
@@ -80,6 +83,9 @@ func UpdateHost[T client.Object](ctx context.Context, s *Scope, hostObject T, ch
 	}
 	if !s.Owns(hostObject) {
 		return hostObject, Refuse(ReasonNameTaken, "the host object %q is not yours", hostObject.GetName())
+	}
+	if err := s.Admit(updated); err != nil {
+		return hostObject, err
 	}
 	if err := s.HostClient.Update(ctx, updated); err != nil {
 		return hostObject, s.hostError("update", hostObject, err)

@@ -38,6 +38,8 @@ type Options struct {
 	SystemNamespace string
 	// Ranges tells the addresses of the host. Nil means one that asks the host by hostClient.
 	Ranges *hostranges.Source
+	// MaxNamespaces is how many mapped namespaces one tenant may have. 0 means any number.
+	MaxNamespaces int
 }
 
 // AgentRole is the ClusterRole that the agent has in each mapped namespace and nowhere else as a whole.
@@ -216,6 +218,9 @@ func (e *Ensurer) makeNamespace(ctx context.Context, tenant tenants.Tenant, tena
 	desired["pod-security.kubernetes.io/enforce"] = string(wanted.podSecurity)
 	desired["pod-security.kubernetes.io/enforce-version"] = "latest"
 
+	if err := e.admit(ctx, tenant, name); err != nil {
+		return err
+	}
 	hostNamespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: desired}}
 	err := e.hostClient.Create(ctx, hostNamespace)
 	if err == nil {

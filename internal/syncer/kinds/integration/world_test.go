@@ -22,6 +22,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingress"
@@ -59,6 +60,7 @@ type world struct {
 	virtual     client.Client
 	tenant      tenants.Tenant
 	ensurer     *namespaces.Ensurer
+	limits      hostusage.Limits
 	// hostCache is what the engine that runs sees of the host.
 	hostCache client.Reader
 }
@@ -103,7 +105,7 @@ func (w *world) run(t *testing.T) (stop func()) {
 		service.New(time.Now), endpointslice.New(ranges), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(), event.New(),
 		networkpolicy.New(networkpolicy.Options{Ranges: ranges}), poddisruptionbudget.New(),
 		ingress.New(ingress.Options{Secrets: secrets}), referenced.NewKind(secrets), ingressclass.New(), priorityclass.New(), runtimeclass.New(),
-	}, engine.Options{Namespaces: w.ensurer, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))})
+	}, engine.Options{Namespaces: w.ensurer, Usage: hostusage.New(w.limits), Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))})
 	if err != nil {
 		t.Fatal(err)
 	}

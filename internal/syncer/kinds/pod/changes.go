@@ -30,6 +30,9 @@ func (k *kind) write(ctx context.Context, scope *engine.Scope, subresource strin
 	if equality.Semantic.DeepEqual(hostPod, changed) {
 		return nil
 	}
+	if err := scope.Admit(changed); err != nil {
+		return err
+	}
 	if _, err := patch(ctx, scope.HostClient, subresource, hostPod, changed); err != nil {
 		return &engine.HostError{Action: "change pod " + engine.KeyOf(hostPod).String(), Err: err}
 	}

@@ -1,0 +1,85 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
+)
+
+// TestLimits: a tenant that makes ever more gets no further than its bounds on the host, and goes on when it has deleted.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.limits = hostusage.Limits{Objects: 40}
+	w.ensurer = namespaces.New(newClient(t, w.agentConfig), namespaces.Options{MaxNamespaces: 2})
+	hostNamespace := w.namespace(t, "flood")
+	w.namespace(t, "second")
+	exceeded := (*hostusage.ExceededError)(nil)
+	if _, err := w.ensurer.Ensure(t.Context(), w.tenant, "third"); !errors.As(err, &exceeded) {
+		t.Errorf("a third namespace: %v", err)
+	}
+	w.ensurer.Forget(hostNamespace)
+	if _, err := w.ensurer.Ensure(t.Context(), w.tenant, "flood"); err != nil {
+		t.Errorf("a namespace that is there already: %v", err)
+	}
+
+	w.run(t)
+	service := func(index int) *corev1.Service {
+		return newService("flood", fmt.Sprintf("web-%d", index), fmt.Sprintf("10.96.60.%d", index+1))
+	}
+	const more = 60
+	for index := range more {
+		create(t, w.virtual, service(index))
+	}
+	list := &corev1.ServiceList{}
+	onHost := func() map[string]bool {
+		if err := w.host.List(t.Context(), list, client.InNamespace(hostNamespace)); err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]bool{}
+		for index := range list.Items {
+			found[list.Items[index].Name] = true
+		}
+		return found
+	}
+	refused := func() (names []string) {
+		events := &corev1.EventList{}
+		if err := w.virtual.List(t.Context(), events, client.InNamespace("flood"), client.MatchingFields{"reason": engine.ReasonLimitReached}); err != nil {
+			t.Fatal(err)
+		}
+		for index := range events.Items {
+			names = append(names, events.Items[index].InvolvedObject.Name)
+		}
+		return names
+	}
+	eventually(t, "every Service is on the host or refused", func() error {
+		found := onHost()
+		for _, name := range refused() {
+			found[name] = true
+		}
+		return expect(len(found) == more, "%d are", len(found))
+	})
+	found := onHost()
+	// What is under way while the bound is reached may still come.
+	if most := w.limits.Objects + 16; len(found) > most || len(found) < 10 {
+		t.Errorf("%d Services are on the host", len(found))
+	}
+	for name := range found {
+		remove(t, w.virtual, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "flood", Name: name}})
+	}
+	for _, name := range refused() {
+		if !found[name] {
+			await(t, w.host, client.ObjectKey{Namespace: hostNamespace, Name: name}, &corev1.Service{}, func(*corev1.Service) error { return nil })
+			return
+		}
+	}
+	t.Error("nothing was refused")
+}
