@@ -72,6 +72,10 @@ func withResources(hostPod, desired *corev1.Pod) *corev1.Pod {
 	changed := hostPod.DeepCopy()
 	copyResources(changed.Spec.InitContainers, desired.Spec.InitContainers)
 	copyResources(changed.Spec.Containers, desired.Spec.Containers)
+	if changed.Spec.Resources != nil && desired.Spec.Resources != nil {
+		setQuantities(&changed.Spec.Resources.Requests, desired.Spec.Resources.Requests)
+		setQuantities(&changed.Spec.Resources.Limits, desired.Spec.Resources.Limits)
+	}
 	return changed
 }
 
@@ -83,6 +87,9 @@ func copyResources(host, desired []corev1.Container) {
 			}
 			setQuantities(&host[index].Resources.Requests, container.Resources.Requests)
 			setQuantities(&host[index].Resources.Limits, container.Resources.Limits)
+			if len(container.ResizePolicy) > 0 {
+				host[index].ResizePolicy = container.ResizePolicy
+			}
 		}
 	}
 }

@@ -13,7 +13,9 @@ import (
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/priorityclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/referenced"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/runtimeclass"
 )
 
 // errNotYet says that what a pod refers to exists and is only not on the host yet. The pod is woken when it is.
@@ -27,7 +29,7 @@ func (k *kind) create(ctx context.Context, scope *engine.Scope, virtualPod *core
 	if isWaitingForScheduler(scope, virtualPod) {
 		return engine.Result{}, nil
 	}
-	if err := checkSupported(virtualPod, scope.Tenant.Spec.PodSecurity); err != nil {
+	if err := k.check(ctx, scope, virtualPod); err != nil {
 		return engine.Result{}, err
 	}
 	err := k.resolve(ctx, scope, virtualPod)
@@ -50,11 +52,29 @@ func (k *kind) create(ctx context.Context, scope *engine.Scope, virtualPod *core
 			return engine.Result{}, content.err
 		}
 	}
-	if err := scope.CreateHost(ctx, virtualPod, hostPod); err != nil || content.data == nil {
+	if err := scope.CreateHost(ctx, virtualPod, hostPod); err != nil {
 		return engine.Result{}, err
+	}
+	tellNotApplied(scope, virtualPod, hostPod)
+	if content.data == nil {
+		return engine.Result{}, nil
 	}
 	after, err := k.bundles.write(ctx, scope, virtualPod, hostPod, wanted, content)
 	return engine.Result{RequeueAfter: after}, err
+}
+
+// check refuses what a host pod could not have in the way that the tenant means it.
+func (k *kind) check(ctx context.Context, scope *engine.Scope, virtualPod *corev1.Pod) error {
+	if err := checkSupported(virtualPod, scope.Tenant.Spec.PodSecurity); err != nil {
+		return err
+	}
+	if err := checkFullName(virtualPod, k.options.ClusterDomain); err != nil {
+		return err
+	}
+	if name := virtualPod.Spec.RuntimeClassName; name != nil {
+		return runtimeclass.Check(ctx, scope, *name)
+	}
+	return nil
 }
 
 // isWaitingForScheduler tells whether somebody in the tenant has to decide something first.
@@ -75,12 +95,16 @@ func (k *kind) translate(ctx context.Context, scope *engine.Scope, virtualPod *c
 	if err != nil {
 		return nil, bundle{}, err
 	}
+	priorityClass, err := priorityclass.Offered(ctx, scope, virtualPod.Spec.PriorityClassName)
+	if err != nil {
+		return nil, bundle{}, err
+	}
 	meta := scope.HostMeta(virtualPod)
 	maps.Copy(meta.Labels, labels)
 	hostPod, wanted := translate(virtualPod, translation{
 		tenantUID: string(scope.Tenant.UID), meta: meta, serviceAddress: scope.Tenant.ServiceAddress,
 		dnsServers: servers, clusterDomain: k.options.ClusterDomain, nodeSelector: scope.Tenant.Spec.Nodes.Selector,
-		hostNamespace: scope.HostNamespace,
+		priorityClass: priorityClass, hostNamespace: scope.HostNamespace,
 		hasPullSecret: func(name string) bool {
 			return k.secrets.Has(scope.Tenant.UID, engine.Key{Namespace: virtualPod.Namespace, Name: name})
 		},

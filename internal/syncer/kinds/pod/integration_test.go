@@ -35,6 +35,7 @@ func TestPods(t *testing.T) {
 		"back":                 testBack,
 		"latency":              testLatency,
 		"changes":              testChanges,
+		"classes":              testClasses,
 		"ready before binding": testReadyBeforeBinding,
 		"nodes":                testNodes,
 		"policies":             testPolicies,

@@ -93,24 +93,7 @@ func (t translation) affinity(spec *corev1.PodSpec) {
 	for index := range spec.TopologySpreadConstraints {
 		spec.TopologySpreadConstraints[index].MatchLabelKeys = nil
 	}
-	if spec.Affinity == nil {
-		return
-	}
-	if affinity := spec.Affinity.PodAffinity; affinity != nil {
-		t.terms(affinity.RequiredDuringSchedulingIgnoredDuringExecution, affinity.PreferredDuringSchedulingIgnoredDuringExecution)
-	}
-	if affinity := spec.Affinity.PodAntiAffinity; affinity != nil {
-		t.terms(affinity.RequiredDuringSchedulingIgnoredDuringExecution, affinity.PreferredDuringSchedulingIgnoredDuringExecution)
-	}
-}
-
-func (t translation) terms(required []corev1.PodAffinityTerm, preferred []corev1.WeightedPodAffinityTerm) {
-	for index := range required {
-		t.term(&required[index])
-	}
-	for index := range preferred {
-		t.term(&preferred[index].PodAffinityTerm)
-	}
+	eachTerm(spec, t.term)
 }
 
 func (t translation) term(term *corev1.PodAffinityTerm) {

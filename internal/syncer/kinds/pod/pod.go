@@ -6,6 +6,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -79,7 +81,11 @@ type kind struct {
 	resolver   *resolver
 }
 
-const claimIndex = "pod/claims"
+// The names of the indexes.
+const (
+	claimIndex   = "pod/claims"
+	runtimeIndex = "pod/runtime-class"
+)
 
 func (k *kind) describe() engine.Kind {
 	return engine.Kind{
@@ -90,10 +96,18 @@ func (k *kind) describe() engine.Kind {
 			{Side: engine.Virtual, Object: &corev1.PersistentVolumeClaim{}, Keys: waitingForClaim},
 			{Side: engine.Host, Object: &corev1.PersistentVolumeClaim{}, Keys: waitingForClaim},
 			{Side: engine.Host, Object: &corev1.Namespace{}, Keys: waitingInNamespace, Ignore: always},
+			{Side: engine.Host, Object: &nodev1.RuntimeClass{}, Unfiltered: true, Keys: waitingForRuntime},
+			// It is only read: what priority a pod gets is settled when it is made.
+			{Side: engine.Host, Object: &schedulingv1.PriorityClass{}, Unfiltered: true, Keys: nobody},
 		},
 		Indexes: []engine.Index{{Side: engine.Virtual, Object: &corev1.Pod{}, Field: claimIndex, Values: func(object client.Object) []string {
 			if pod, ok := object.(*corev1.Pod); ok {
 				return claimNames(pod)
+			}
+			return nil
+		}}, {Side: engine.Virtual, Object: &corev1.Pod{}, Field: runtimeIndex, Values: func(object client.Object) []string {
+			if pod, ok := object.(*corev1.Pod); ok && pod.Spec.RuntimeClassName != nil {
+				return []string{*pod.Spec.RuntimeClassName}
 			}
 			return nil
 		}}},
@@ -106,6 +120,13 @@ func (k *kind) describe() engine.Kind {
 }
 
 func always(_, _ client.Object) bool { return true }
+
+func nobody(*engine.Scope, client.Object) []engine.Key { return nil }
+
+// waitingForRuntime are the pods without host pod that name a RuntimeClass of the host.
+func waitingForRuntime(scope *engine.Scope, hostClass client.Object) []engine.Key {
+	return waiting(scope, client.MatchingFields{runtimeIndex: hostClass.GetName()})
+}
 
 // waitingForClaim are the pods without host pod that refer to a claim, which is of either side.
 func waitingForClaim(scope *engine.Scope, claim client.Object) []engine.Key {

@@ -20,6 +20,8 @@ type translation struct {
 	clusterDomain string
 	// nodeSelector limits the tenant to these nodes of the host.
 	nodeSelector map[string]string
+	// priorityClass is that of the pod if the host offers it, else "".
+	priorityClass string
 	// hostNamespace maps a tenant's namespace.
 	hostNamespace func(tenantNamespace string) string
 	// hasPullSecret tells whether the tenant has a pull secret; the kubelet ignores those that do not exist.
@@ -57,8 +59,8 @@ func (t translation) identity(virtualPod, hostPod *corev1.Pod) {
 	spec.ServiceAccountName = namespaces.WorkloadAccount
 	spec.DeprecatedServiceAccount = ""
 	spec.AutomountServiceAccountToken = &noToken
-	// Priority is the host's: a tenant must not evict others, and its classes do not exist there.
-	spec.PriorityClassName, spec.Priority, spec.PreemptionPolicy = "", nil, nil
+	// Priority is the host's, which works out the rest from the class: a tenant must not evict others by one of its own.
+	spec.PriorityClassName, spec.Priority, spec.PreemptionPolicy = t.priorityClass, nil, nil
 	// The host's RuntimeClass says what the overhead is.
 	spec.Overhead = nil
 	spec.SchedulerName = ""
@@ -68,29 +70,6 @@ func (t translation) identity(virtualPod, hostPod *corev1.Pod) {
 	if isOfJob(virtualPod) {
 		hostPod.Finalizers = []string{mapping.FinalizerTerminalStatus}
 	}
-}
-
-// maxHostname is the kernel's limit.
-const maxHostname = 64
-
-// hostname keeps the subdomain from the host's kubelet, which would write the host namespace into /etc/hosts, and has
-// the tenant's full name set where the pod asks for it as its hostname.
-func (t translation) hostname(virtualPod, hostPod *corev1.Pod) {
-	spec := &hostPod.Spec
-	if spec.Subdomain == "" {
-		return
-	}
-	hostPod.Annotations[mapping.AnnotationSubdomain] = spec.Subdomain
-	asFQDN := spec.SetHostnameAsFQDN != nil && *spec.SetHostnameAsFQDN
-	hostname := spec.Hostname
-	if hostname == "" {
-		hostname = virtualPod.Name
-	}
-	full := hostname + "." + spec.Subdomain + "." + virtualPod.Namespace + ".svc." + t.clusterDomain
-	if asFQDN && !spec.HostNetwork && len(full) <= maxHostname {
-		spec.HostnameOverride = &full
-	}
-	spec.Subdomain, spec.SetHostnameAsFQDN = "", nil
 }
 
 func isOfJob(pod *corev1.Pod) bool {

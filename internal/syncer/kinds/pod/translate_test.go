@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 )
 
 func testTranslation() translation {
@@ -144,7 +146,13 @@ func TestHostnameAsFQDN(t *testing.T) {
 	}
 	asFQDN := func(s *corev1.PodSpec) { s.Subdomain, s.SetHostnameAsFQDN = "db", &yes }
 	want(t, "the tenant's full name", asFQDN, nil, "web.db.shop.svc.cluster.local", override)
-	want(t, "what is too long for the kernel is left out", asFQDN, func(tr *translation) { tr.clusterDomain = strings.Repeat("x", 60) }, "", override)
+	var refusal *engine.Refusal
+	if err := checkFullName(testPod(asFQDN), strings.Repeat("x", 60)); !errors.As(err, &refusal) {
+		t.Errorf("what is too long for the kernel is not refused: %v", err)
+	}
+	if err := checkFullName(testPod(asFQDN), "cluster.local"); err != nil {
+		t.Errorf("a short name is refused: %v", err)
+	}
 }
 
 func TestDNS(t *testing.T) {

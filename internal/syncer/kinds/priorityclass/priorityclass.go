@@ -7,8 +7,12 @@
 package priorityclass
 
 import (
+	"context"
+	"fmt"
+
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/mirror"
@@ -25,6 +29,22 @@ var class = mirror.Class[*schedulingv1.PriorityClass]{
 
 // New returns the kind.
 func New() engine.Kind { return class.Kind() }
+
+// Offered returns name if the host offers a class of that name, and "" if not. What a tenant makes of a mirror, or under the
+// name of one, has no part in it: the host's class decides.
+func Offered(ctx context.Context, scope *engine.Scope, name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	hostClass, isOnHost, err := engine.Get(ctx, scope.HostCache, client.ObjectKey{Name: name}, class.Empty())
+	if err != nil {
+		return "", fmt.Errorf("get host priorityclass %q: %w", name, err)
+	}
+	if !isOnHost || !class.Offers(hostClass) {
+		return "", nil
+	}
+	return name, nil
+}
 
 func translate(hostClass *schedulingv1.PriorityClass) *schedulingv1.PriorityClass {
 	mirrored := &schedulingv1.PriorityClass{Value: hostClass.Value, Description: hostClass.Description}
