@@ -140,13 +140,44 @@ func TestCopiedMetadata(t *testing.T) {
 		"notistio.io/rev":                       true,
 		"azure.workload.identity/use":           false,
 		"cluster-autoscaler.kubernetes.io/safe": false,
+		"k8s-app":                               true,
+		"io.kompose.service":                    true,
+		"io.cilium.k8s.policy.serviceaccount":   false,
+		"io.cilium.k8s.namespace.labels.team":   false,
+		"io.kubernetes.pod.namespace":           false,
+		"network.cilium.io/mesh":                false,
+		"aadpodidbinding":                       false,
+		"kueue.x-k8s.io/queue-name":             false,
 	} {
 		if got := IsCopiedLabel(key); got != want {
 			t.Errorf("IsCopiedLabel(%q) = %v, want %v", key, got, want)
 		}
 	}
-	if IsCopiedAnnotation("kubernetes.io/config.mirror") {
-		t.Error("a tenant can make a pod look like a kubelet's own")
+	for key, want := range map[string]bool{
+		"prometheus.io/scrape":                                          true,
+		"kubectl.kubernetes.io/default-container":                       true,
+		"kubernetes.io/config.mirror":                                   false,
+		"note":                                                          false,
+		"k8s.v1.cni.cncf.io/networks":                                   false,
+		"cni.projectcalico.org/ipAddrs":                                 false,
+		"container.apparmor.security.beta.kubernetes.io/main":           false,
+		"cluster-autoscaler.kubernetes.io/safe-to-evict":                false,
+		"io.katacontainers.config.hypervisor.kernel":                    false,
+		"external-dns.alpha.kubernetes.io/hostname":                     false,
+		"service.beta.kubernetes.io/aws-load-balancer-security-groups":  false,
+		"nobody.has.heard.of.it/yet":                                    false,
+		"kubectl.kubernetes.io/last-applied-configuration":              false,
+		"prometheus.io/scrape.example.com":                              false,
+		"service.beta.kubernetes.io/azure-load-balancer-resource-group": false,
+		"kubernetes.io/egress-bandwidth":                                false,
+		"seccomp.security.alpha.kubernetes.io/pod":                      false,
+		"backup.velero.io/backup-volumes":                               false,
+		"autoscaling.knative.dev/minScale":                              false,
+		"metallb.universe.tf/loadBalancerIPs":                           false,
+	} {
+		if got := IsCopiedAnnotation(key); got != want {
+			t.Errorf("IsCopiedAnnotation(%q) = %v, want %v", key, got, want)
+		}
 	}
 }
 

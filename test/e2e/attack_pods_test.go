@@ -169,9 +169,12 @@ metadata:
     matryoshka.dev/kind: control
     matryoshka.dev/virtual-cluster-uid: forged
     matryoshka.dev/virtual-cluster-id: zzzzzzzz
+    io.cilium.k8s.policy.serviceaccount: forged
     harmless: stays
   annotations:
     matryoshka.dev/tenant-uid: forged
+    k8s.v1.cni.cncf.io/networks: forged
+    unknown.example.com/steers: forged
   ownerReferences:
   - {apiVersion: v1, kind: Node, name: %s, uid: %s}
   finalizers: [attack.example/never]
@@ -205,9 +208,11 @@ spec:
 	if hostPod.Labels[mapping.LabelID] != v.id || hostPod.Labels[mapping.LabelKind] == mapping.KindControl || hostPod.Labels["harmless"] != "stays" {
 		t.Errorf("the labels of the host pod are %v", hostPod.Labels)
 	}
-	for key, value := range hostPod.Annotations {
-		if value == "forged" {
-			t.Errorf("the host pod has the annotation %s=%s", key, value)
+	for kind, metadata := range map[string]map[string]string{"label": hostPod.Labels, "annotation": hostPod.Annotations} {
+		for key, value := range metadata {
+			if value == "forged" {
+				t.Errorf("the host pod has the %s %s=%s", kind, key, value)
+			}
 		}
 	}
 	if len(hostPod.OwnerReferences) > 0 || strings.Contains(fmt.Sprint(hostPod.Finalizers), "attack") {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
@@ -12,10 +13,13 @@ import (
 
 // HostMeta is the metadata of the host copy of a tenant's object: its host name and namespace, the labels and
 // annotations of the tenant that may go down, and the marks of ownership, which a tenant cannot set. Finalizers and
-// owner references stay in the tenant.
-func (s *Scope) HostMeta(virtualObject client.Object) metav1.ObjectMeta {
+// owner references stay in the tenant. also are keys of annotations that go down beside those that may for every kind; a kind
+// that names some has looked at their values.
+func (s *Scope) HostMeta(virtualObject client.Object, also ...string) metav1.ObjectMeta {
 	labels := copied(virtualObject.GetLabels(), mapping.IsCopiedLabel)
-	annotations := copied(virtualObject.GetAnnotations(), mapping.IsCopiedAnnotation)
+	annotations := copied(virtualObject.GetAnnotations(), func(key string) bool {
+		return mapping.IsCopiedAnnotation(key) || slices.Contains(also, key) && !mapping.IsSteering(key)
+	})
 	// The lists remember what came from the tenant, so that an update removes what the tenant removed and leaves what
 	// the host's own controllers added.
 	copiedLabels, copiedAnnotations := keyList(labels), keyList(annotations)

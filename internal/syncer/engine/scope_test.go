@@ -88,24 +88,30 @@ func TestHostMetaKeepsTheTenantFromTheHost(t *testing.T) {
 	scope := testScope()
 	virtual := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "shop", Name: "kube-root-ca.crt", UID: "v-1", Finalizers: []string{"x.test/y"},
-		Labels:      map[string]string{"app": "web", mapping.LabelUID: "u-2", "sidecar.istio.io/inject": "true"},
-		Annotations: map[string]string{"note": "n", mapping.AnnotationTenantUID: "forged"},
+		Labels: map[string]string{"app": "web", mapping.LabelUID: "u-2", "sidecar.istio.io/inject": "true"},
+		Annotations: map[string]string{
+			"prometheus.io/port": "80", "note": "n", "k8s.v1.cni.cncf.io/networks": "kube-system/host", mapping.AnnotationTenantUID: "forged",
+		},
 	}}
 	got := scope.HostMeta(virtual)
 	want := metav1.ObjectMeta{Namespace: "vc-x7k2p2q4-shop", Name: "matryoshka-kube-root-ca.crt", Labels: scope.OwnerLabels("shop"), Annotations: map[string]string{
-		"note": "n", mapping.AnnotationTenantUID: "v-1", mapping.AnnotationTenantName: "kube-root-ca.crt",
-		mapping.AnnotationCopiedLabels: "app", mapping.AnnotationCopiedAnnotations: "note",
+		"prometheus.io/port": "80", mapping.AnnotationTenantUID: "v-1", mapping.AnnotationTenantName: "kube-root-ca.crt",
+		mapping.AnnotationCopiedLabels: "app", mapping.AnnotationCopiedAnnotations: "prometheus.io/port",
 	}}
 	want.Labels["app"] = "web"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	also := scope.HostMeta(virtual, "note", mapping.AnnotationHostUID)
+	if also.Annotations["note"] != "n" || also.Annotations[mapping.AnnotationTenantUID] != "v-1" {
+		t.Errorf("with what the kind names beside: %v", also.Annotations)
 	}
 }
 
 func TestSetHostMetaRemovesWhatTheTenantRemoved(t *testing.T) {
 	scope := testScope()
 	virtual := &corev1.Service{ObjectMeta: metav1.ObjectMeta{
-		Namespace: "shop", Name: "web", UID: "v-1", Labels: map[string]string{"old": "1", "kept": "1"}, Annotations: map[string]string{"old": "1"},
+		Namespace: "shop", Name: "web", UID: "v-1", Labels: map[string]string{"old": "1", "kept": "1"}, Annotations: map[string]string{"prometheus.io/port": "80"},
 	}}
 	host := &corev1.Service{ObjectMeta: scope.HostMeta(virtual)}
 	host.Labels["of-the-host"], host.Annotations["of-the-host"] = "yes", "yes"

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -132,7 +134,7 @@ func (k kind) write(ctx context.Context, scope *engine.Scope, pair pair) (engine
 	if !ok {
 		return engine.Result{}, withdraw(ctx, scope, pair, refusal)
 	}
-	desired := &networkingv1.Ingress{ObjectMeta: scope.HostMeta(bare), Spec: spec}
+	desired := &networkingv1.Ingress{ObjectMeta: scope.HostMeta(bare, slices.Collect(maps.Keys(bare.Annotations))...), Spec: spec}
 	result, err := pair.Write(ctx, scope, desired, func(hostIngress *networkingv1.Ingress) { hostcopy.Set(&hostIngress.Spec, spec) })
 	if err != nil {
 		return result, err
