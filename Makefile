@@ -88,7 +88,7 @@ lint: $(GOLANGCI_LINT) ## run the linters
 	$(GOLANGCI_LINT) run ./...
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) ## write the generated files: deepcopy functions and CRDs
+generate: $(CONTROLLER_GEN) ## write the generated files: deepcopy functions, CRDs, the reference of the sync
 	hack/generate.sh $(CONTROLLER_GEN) .
 
 .PHONY: verify

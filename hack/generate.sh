@@ -13,3 +13,5 @@ done
 # The chart carries the CRDs itself: Helm installs nothing from outside of a chart.
 mkdir -p "$folder/charts/matryoshka/crds"
 cp "$folder"/config/crd/*.yaml "$folder/charts/matryoshka/crds/"
+mkdir -p "$folder/docs/user"
+go run ./hack/syncreference >"$folder/docs/user/sync-reference.md"
