@@ -134,7 +134,7 @@ func (c *chaos) tenantClaim() {
 		return
 	}
 	found := edit(c, c.virtual, object.DeepCopy(), func(claim *corev1.PersistentVolumeClaim) {
-		metav1.SetMetaDataAnnotation(&claim.ObjectMeta, "team", c.pick("team"))
+		metav1.SetMetaDataAnnotation(&claim.ObjectMeta, "prometheus.io/path", c.pick("team"))
 	})
 	if !found {
 		_ = c.virtual.Create(c.t.Context(), object)
@@ -144,7 +144,7 @@ func (c *chaos) tenantClaim() {
 func (c *chaos) hostClaim() {
 	object := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: c.hostNamespace, Name: c.pick("claim")}}
 	edit(c, c.host, object, func(claim *corev1.PersistentVolumeClaim) {
-		metav1.SetMetaDataAnnotation(&claim.ObjectMeta, "team", "evil")
+		metav1.SetMetaDataAnnotation(&claim.ObjectMeta, "prometheus.io/path", "evil")
 		metav1.SetMetaDataAnnotation(&claim.ObjectMeta, "volume.kubernetes.io/storage-provisioner", "disk.example.com")
 	})
 }
@@ -241,8 +241,8 @@ func (c *chaos) awaitClaims(name string) {
 		if err != nil || hasVirtual != hasHost || !hasVirtual {
 			return expect(err == nil && hasVirtual == hasHost, "tenant %v, host %v: %v", hasVirtual, hasHost, err)
 		}
-		team, wanted := virtual.Annotations["team"]
-		return expect((!wanted || host.Annotations["team"] == team) && host.Annotations[mapping.AnnotationTenantUID] == string(virtual.UID) &&
+		team, wanted := virtual.Annotations["prometheus.io/path"]
+		return expect((!wanted || host.Annotations["prometheus.io/path"] == team) && host.Annotations[mapping.AnnotationTenantUID] == string(virtual.UID) &&
 			virtual.Annotations[mapping.AnnotationHostUID] == string(host.UID), "tenant %v, host %v", virtual.Annotations, host.Annotations)
 	})
 }
