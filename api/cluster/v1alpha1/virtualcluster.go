@@ -86,6 +86,11 @@ type VirtualClusterSpec struct {
 	// +kubebuilder:default={}
 	Network Network `json:"network,omitempty"`
 
+	// Sync says what is kept in step beside the built-in kinds.
+	//
+	// +optional
+	Sync Sync `json:"sync,omitzero"`
+
 	// Paused stops the agent from changing anything of this virtual cluster but its certificates, which are still renewed;
 	// what runs keeps running.
 	Paused bool `json:"paused,omitempty"`
@@ -183,8 +188,61 @@ type Network struct {
 	Isolation *bool `json:"isolation,omitempty"`
 }
 
+// Sync says what is kept in step beside the built-in kinds.
+type Sync struct {
+	// CustomResources are kinds of the host that the tenant has, too. Naming one here is not enough: whoever runs the host must
+	// have granted the agent the right to it; the condition CustomResourcesSynced tells what is missing.
+	//
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=name
+	CustomResources []CustomResource `json:"customResources,omitempty"`
+}
+
+// SyncDirection says on which side objects are made.
+//
+// +kubebuilder:validation:Enum=toHost;fromHost
+type SyncDirection string
+
+// The directions.
+const (
+	// SyncToHost copies the tenant's objects to the host and brings their status back.
+	SyncToHost SyncDirection = "toHost"
+	// SyncFromHost shows the tenant what the host makes in the namespaces that stand for the tenant's.
+	SyncFromHost SyncDirection = "fromHost"
+)
+
+// CustomResource is a kind of the host that the tenant has, too.
+type CustomResource struct {
+	// Name of the host's CustomResourceDefinition, <plural>.<group>, such as certificates.cert-manager.io. The kind must be
+	// namespaced.
+	//
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?){2,}$')",message="must be the name of a CustomResourceDefinition, <plural>.<group>, such as certificates.cert-manager.io"
+	// +kubebuilder:validation:XValidation:rule="!self.endsWith('.matryoshka.dev')",message="kinds of matryoshka.dev belong to the host and are not copied"
+	Name string `json:"name"`
+
+	// Direction in which objects are copied. A status always goes from the host to the tenant.
+	//
+	// +kubebuilder:default=toHost
+	Direction SyncDirection `json:"direction,omitempty"`
+
+	// References are the paths of fields that hold the name of a namespace, such as .spec.issuerRef.namespace or
+	// .spec.parents[*].namespace. On the host they name the namespace that stands for the tenant's. An object that has a field
+	// that looks like one and is not declared, here or by the host, is refused.
+	//
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^([.][A-Za-z0-9_-]+(\[\*\])?)+$`
+	// +listType=set
+	References []string `json:"references,omitempty"`
+}
+
 // Condition types of a VirtualCluster.
 const (
+	// ConditionCustomResourcesSynced is true when every kind of spec.sync.customResources is kept in step. It is missing
+	// where there are none.
+	ConditionCustomResourcesSynced = "CustomResourcesSynced"
 	// ConditionReady is true when the tenant's API server answers, its default ServiceAccount exists and the
 	// kubeconfig Secret is written.
 	ConditionReady = "Ready"

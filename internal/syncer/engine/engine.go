@@ -53,6 +53,7 @@ type Engine struct {
 	spaces   *spaces
 
 	hostCache  cache.Cache
+	hostTypes  *hostTypes
 	hostClient client.Client
 
 	// remembered are the tenants that kinds may remember something of; only the goroutine of follow uses it.
@@ -77,6 +78,7 @@ func New(hostConfig *rest.Config, registry *tenants.Registry, kinds []Kind, opti
 		e.kindByID[kind.Name] = index
 	}
 	e.queue = newQueue(options.WorkersPerTenant, func(kind int) Lane { return kinds[kind].Lane })
+	e.hostTypes = newHostTypes(e, hostConfig)
 	var err error
 	if e.metrics, err = newMetrics(options.Registerer, e.depth, e.tenantCount); err != nil {
 		return nil, fmt.Errorf("register the metrics of the sync: %w", err)

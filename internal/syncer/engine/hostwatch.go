@@ -18,13 +18,18 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 )
 
+// oursOnly selects the objects that carry a virtual cluster's ID.
+var oursOnly = func() labels.Selector {
+	requirement, err := labels.NewRequirement(mapping.LabelID, selection.Exists, nil)
+	if err != nil {
+		panic(err) // the label is a constant
+	}
+	return labels.NewSelector().Add(*requirement)
+}()
+
 // newHostCache makes the one cache of host objects for all tenants. It sees only objects that carry a virtual
 // cluster's ID, but for the types that a trigger wants unfiltered.
 func newHostCache(config *rest.Config, kinds []Kind) (cache.Cache, error) {
-	ours, err := labels.NewRequirement(mapping.LabelID, selection.Exists, nil)
-	if err != nil {
-		return nil, err
-	}
 	byObject := map[client.Object]cache.ByObject{}
 	unfiltered := map[string]bool{}
 	for _, kind := range kinds {
@@ -48,7 +53,7 @@ func newHostCache(config *rest.Config, kinds []Kind) (cache.Cache, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Timeout = -1, 0 // a watch is one long call
 	return cache.New(config, cache.Options{
-		Scheme: Scheme, Mapper: NewMapper(), ByObject: byObject, DefaultLabelSelector: labels.NewSelector().Add(*ours),
+		Scheme: Scheme, Mapper: NewMapper(), ByObject: byObject, DefaultLabelSelector: oursOnly,
 		DefaultTransform: cache.TransformStripManagedFields(), ReaderFailOnMissingInformer: true,
 	})
 }

@@ -6,6 +6,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
 
 // Side is one of the two API servers an object can live in.
@@ -119,6 +121,14 @@ type Kind struct {
 	// Sweep returns further keys to look at when a tenant is taken up. It is needed only for host copies that no trigger
 	// watches: the engine itself looks at every watched object of both sides. Nil means none.
 	Sweep func(ctx context.Context, scope *Scope) ([]Key, error)
+
+	// Asked returns the keys that a tenant's spec asks for, for a kind that works on what is named there. It is called when a
+	// tenant is taken up and when its spec changes, and does no I/O. Nil means none.
+	Asked func(tenant tenants.Tenant) []Key
+
+	// ObjectOf finds the object to tell about a refusal, in place of Object, for a kind of several types. Nil means Object is it;
+	// a nil result that there is nobody to tell.
+	ObjectOf func(ctx context.Context, scope *Scope, key Key) client.Object
 
 	// Stopped is called after the last Reconcile of a tenant that is no longer served, so that the kind can forget what
 	// it remembers of it. Nil means nothing is remembered.

@@ -20,6 +20,9 @@ var clusterScoped = map[string]bool{
 	"ClusterRoleBinding": true, "PriorityClass": true, "RuntimeClass": true, "VolumeAttributesClass": true,
 }
 
+// CustomResourceDefinition is read and written as unstructured: Scheme does not know it.
+var CustomResourceDefinition = schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"}
+
 var mappedVersions = []schema.GroupVersion{
 	{Version: "v1"},
 	{Group: "apps", Version: "v1"},
@@ -45,6 +48,7 @@ func NewMapper() meta.RESTMapper {
 			mapper.Add(version.WithKind(kind), scope)
 		}
 	}
+	mapper.Add(CustomResourceDefinition, meta.RESTScopeRoot)
 	return mapper
 }
 

@@ -31,6 +31,7 @@ type Scope struct {
 	usage      *hostusage.Usage
 	events     record.EventRecorder
 	enqueue    func(kind string, key Key)
+	run        *tenantRun
 }
 
 // NamespaceEnsurer makes mapped namespaces; *namespaces.Ensurer is the one.

@@ -100,6 +100,18 @@ func (r *tenantRun) sweepKinds(ctx context.Context) {
 	}
 }
 
+// sweepAsked queues what the tenant's spec asks for.
+func (r *tenantRun) sweepAsked() {
+	for index, kind := range r.engine.kinds {
+		if kind.Asked == nil {
+			continue
+		}
+		for _, key := range kind.Asked(*r.tenant.Load()) {
+			r.engine.queue.add(r.uid, work{kind: index, key: key})
+		}
+	}
+}
+
 func (r *tenantRun) name() string {
 	tenant := r.tenant.Load()
 	return tenant.Namespace + "/" + tenant.Name

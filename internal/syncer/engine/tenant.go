@@ -39,6 +39,14 @@ type tenantRun struct {
 	serving context.Context
 	stop    context.CancelFunc
 	group   sync.WaitGroup
+
+	// watchConfig and callConfig reach the tenant for caches and for calls, callHTTP with the breaker.
+	watchConfig *rest.Config
+	callConfig  *rest.Config
+	callHTTP    *http.Client
+	typesMu     sync.RWMutex
+	types       map[string]*followed // protected by typesMu; by name
+	ended       bool                 // protected by typesMu: nothing new is followed
 }
 
 // matchRegistry starts, updates and stops tenants so that those run that the registry says.
@@ -103,7 +111,7 @@ func (e *Engine) stopAll() {
 }
 
 func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
-	run := &tenantRun{engine: e, uid: tenant.UID}
+	run := &tenantRun{engine: e, uid: tenant.UID, types: map[string]*followed{}}
 	run.tenant.Store(&tenant)
 	if err := run.connect(tenant.VirtualConfig); err != nil {
 		return err
@@ -137,6 +145,7 @@ func (e *Engine) stopRun(run *tenantRun) {
 	e.mu.Unlock()
 	run.stop()
 	e.queue.drop(run.uid)
+	run.endTypes()
 	run.group.Wait()
 	run.broadcaster.Shutdown()
 }
@@ -171,6 +180,7 @@ func (r *tenantRun) connect(config *rest.Config) error {
 	if err != nil {
 		return fmt.Errorf("make the cache: %w", err)
 	}
+	r.watchConfig = config
 	config = rest.CopyConfig(config)
 	config.Timeout = callTimeout
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
@@ -181,7 +191,11 @@ func (r *tenantRun) connect(config *rest.Config) error {
 			faster: func() bool { return r.engine.queue.faster(r.uid) },
 		}
 	})
-	direct, err := client.New(config, client.Options{Scheme: Scheme, Mapper: NewMapper()})
+	r.callConfig = config
+	if r.callHTTP, err = rest.HTTPClientFor(config); err != nil {
+		return fmt.Errorf("make the connection: %w", err)
+	}
+	direct, err := client.New(config, client.Options{HTTPClient: r.callHTTP, Scheme: Scheme, Mapper: NewMapper()})
 	if err != nil {
 		return fmt.Errorf("make the client: %w", err)
 	}
@@ -222,6 +236,7 @@ func (r *tenantRun) begin(ctx context.Context) {
 	}
 	r.sweepHost(ctx)
 	r.synced.Store(true)
+	r.sweepAsked()
 	r.engine.queue.hold(r.uid, !r.tenant.Load().Ready)
 	r.sweepKinds(ctx)
 }
@@ -236,6 +251,7 @@ func (r *tenantRun) update(ctx context.Context, tenant tenants.Tenant) {
 		r.group.Go(func() {
 			r.sweepVirtual(ctx)
 			r.sweepHost(ctx)
+			r.sweepAsked()
 		})
 	}
 }
@@ -247,7 +263,7 @@ func (r *tenantRun) scope() *Scope {
 		VirtualCache: r.cache, VirtualClient: r.client,
 		HostCache: r.engine.hostCache, HostClient: r.engine.hostClient,
 		namespaces: r.engine.options.Namespaces, hostSpaces: r.engine.spaces, usage: r.engine.options.Usage, events: r.recorder,
-		enqueue: r.enqueue,
+		enqueue: r.enqueue, run: r,
 	}
 }
 

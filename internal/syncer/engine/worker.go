@@ -79,6 +79,12 @@ func (e *Engine) fail(ctx context.Context, run *tenantRun, scope *Scope, it item
 
 // tell writes a Warning event on the tenant's object, if there is one.
 func (e *Engine) tell(ctx context.Context, scope *Scope, kind Kind, key Key, refusal *Refusal) {
+	if kind.ObjectOf != nil {
+		if virtualObject := kind.ObjectOf(ctx, scope, key); virtualObject != nil {
+			scope.Event(virtualObject, corev1.EventTypeWarning, refusal.Reason, refusal.Message)
+		}
+		return
+	}
 	if kind.Object == nil {
 		return
 	}

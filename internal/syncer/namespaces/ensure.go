@@ -45,6 +45,10 @@ type Options struct {
 // AgentRole is the ClusterRole that the agent has in each mapped namespace and nowhere else as a whole.
 const AgentRole = "matryoshka-agent-tenant"
 
+// CustomResourcesRole is the ClusterRole that the agent has besides in the mapped namespaces of tenants that have custom
+// resources. What is in it is for whoever runs the host to say; it is empty until then.
+const CustomResourcesRole = "matryoshka-agent-custom-resources"
+
 // WorkloadAccount is the host ServiceAccount, without rights and without token, of every pod in a mapped namespace.
 const WorkloadAccount = mapping.ReservedPrefix + "workload"
 
@@ -70,6 +74,8 @@ type making struct {
 type look struct {
 	uid         string
 	podSecurity clusterv1alpha1.PodSecurityLevel
+	// hasCustomResources is whether the agent needs its rights to custom resources there.
+	hasCustomResources bool
 	// ranges are the host's addresses that are fenced off; nil means no fence.
 	ranges *hostranges.Ranges
 }
@@ -79,7 +85,7 @@ func (e *Ensurer) lookOf(ctx context.Context, tenant tenants.Tenant) (look, erro
 	if level == "" {
 		level = clusterv1alpha1.PodSecurityBaseline
 	}
-	wanted := look{uid: string(tenant.UID), podSecurity: level}
+	wanted := look{uid: string(tenant.UID), podSecurity: level, hasCustomResources: len(tenant.Spec.Sync.CustomResources) > 0}
 	if tenant.Spec.Network.Isolation != nil && !*tenant.Spec.Network.Isolation {
 		return wanted, nil
 	}
@@ -167,8 +173,13 @@ func (e *Ensurer) make(ctx context.Context, tenant tenants.Tenant, tenantNamespa
 		return err
 	}
 	// The binding comes first: with it the agent may write the rest.
-	if err := e.makeBinding(ctx, tenant, tenantNamespace, name); err != nil {
+	if err := e.makeBinding(ctx, tenant, tenantNamespace, name, AgentRole, "matryoshka-agent"); err != nil {
 		return err
+	}
+	if wanted.hasCustomResources {
+		if err := e.makeBinding(ctx, tenant, tenantNamespace, name, CustomResourcesRole, CustomResourcesRole); err != nil {
+			return err
+		}
 	}
 	if err := e.whenBound(ctx, func() error { return e.makeAccount(ctx, tenant, tenantNamespace, name) }); err != nil {
 		return err
@@ -249,10 +260,10 @@ func (e *Ensurer) makeNamespace(ctx context.Context, tenant tenants.Tenant, tena
 	return nil
 }
 
-func (e *Ensurer) makeBinding(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string) error {
+func (e *Ensurer) makeBinding(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name, role, binding string) error {
 	desired := &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "matryoshka-agent", Labels: ownerLabels(tenant, tenantNamespace)},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: AgentRole},
+		ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: binding, Labels: ownerLabels(tenant, tenantNamespace)},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
 		Subjects:   []rbacv1.Subject{e.options.Agent},
 	}
 	existing := &rbacv1.RoleBinding{}
