@@ -74,6 +74,8 @@ const (
 	// joined by commas: what the tenant removes is removed, what the host's own controllers added stays.
 	AnnotationCopiedLabels      = prefix + "copied-labels"
 	AnnotationCopiedAnnotations = prefix + "copied-annotations"
+	// AnnotationContent is, on a copy of a custom resource, a fingerprint of the content that was copied.
+	AnnotationContent = prefix + "content"
 	// LabelMirror marks, with value "true", a tenant object that is a mirror of a cluster-scoped host object.
 	LabelMirror = prefix + "mirror"
 )
