@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -13,6 +14,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/customresource"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingress"
@@ -34,7 +36,7 @@ import (
 )
 
 // kinds are those that the sync keeps in step.
-func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source) []engine.Kind {
+func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source, custom *customresource.Source) []engine.Kind {
 	secrets := pod.NewSecretCopier(ingress.SecretReferrer())
 	pods := pod.NewKinds(pod.Options{
 		DNSService:    types.NamespacedName{Namespace: a.config.Namespace, Name: a.config.DNSService},
@@ -42,7 +44,7 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source) []
 		Secrets:       secrets,
 		Labels:        networkpolicy.PodLabels,
 	})
-	return append(pods,
+	return slices.Concat(pods, custom.Kinds(), []engine.Kind{
 		endpointslice.New(ranges),
 		event.New(),
 		ingress.New(ingress.Options{Secrets: secrets, Annotations: a.config.IngressAnnotations}),
@@ -57,7 +59,7 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source) []
 		runtimeclass.New(),
 		service.New(time.Now),
 		storageclass.New(),
-	)
+	})
 }
 
 // addSync adds the lifecycle controller and the sync engine, which the lifecycle asks whether a tenant is served.
@@ -66,7 +68,8 @@ func (a *agent) addSync() error {
 	a.namespaces = namespaces.New(client.WithFieldOwner(a.host, engine.FieldManager), namespaces.Options{
 		SystemNamespace: a.config.Namespace, Ranges: ranges, MaxNamespaces: a.config.Limits.Namespaces,
 	})
-	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces, ranges), engine.Options{
+	custom := customresource.New(customresource.Options{})
+	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces, ranges, custom), engine.Options{
 		Namespaces: a.namespaces,
 		Usage:      hostusage.New(a.config.Limits),
 		Logger:     a.log.With("part", "sync"),
@@ -81,7 +84,7 @@ func (a *agent) addSync() error {
 		return fmt.Errorf("add the sync engine: %w", err)
 	}
 	synced := func(tenant tenants.Tenant) bool { return sync.Synced(tenant.UID) }
-	if err := virtualcluster.SetupWithManager(a.manager, a.lifecycleOptions(synced), a.log.With("part", "lifecycle")); err != nil {
+	if err := virtualcluster.SetupWithManager(a.manager, a.lifecycleOptions(synced, custom.Problem), a.log.With("part", "lifecycle")); err != nil {
 		return fmt.Errorf("set up the lifecycle of virtual clusters: %w", err)
 	}
 	return nil

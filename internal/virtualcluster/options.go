@@ -52,6 +52,9 @@ type Options struct {
 	Registry *tenants.Registry
 	// Synced tells whether the sync engine serves a tenant. Nil leaves the condition Synced out.
 	Synced func(tenants.Tenant) bool
+	// CustomResources tells what keeps the custom resources of a tenant's spec from being in step, as the reason of a condition and
+	// a message, both empty when nothing does. Nil leaves the condition CustomResourcesSynced out.
+	CustomResources func(tenants.Tenant) (reason, message string)
 	// Dial reaches control planes, at the ClusterIPs of their host Services. Nil means TCP; only tests need another way.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Clock is for tests. Nil means the real one.
