@@ -83,7 +83,7 @@ func (s *Source) bring(ctx context.Context, scope *engine.Scope, before state, n
 
 // isUnchanged tells, without reading schemas, whether both definitions are still those that were found right.
 func (s *Source) isUnchanged(ctx context.Context, scope *engine.Scope, before state, hostVersion string) (bool, error) {
-	if before.problem != nil || before.virtualVersion == "" || before.hostVersion != hostVersion ||
+	if !before.isWell() || before.virtualVersion == "" || before.hostVersion != hostVersion ||
 		before.dynamic.Everything != wantsEverything(before) {
 		return false, nil
 	}

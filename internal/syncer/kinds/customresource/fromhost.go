@@ -62,7 +62,7 @@ func shown(ctx context.Context, scope *engine.Scope, known state, key engine.Key
 // mirrorOf is what a tenant sees of a host object: its content and nothing of its metadata.
 func mirrorOf(hostObject *unstructured.Unstructured, scope *engine.Scope, known state, key engine.Key) (*unstructured.Unstructured, error) {
 	content, _ := mapText(contentOf(hostObject, known.hasStatus), scope.Redact).(map[string]any)
-	print, err := fingerprint(content)
+	mark, err := fingerprint(content)
 	if err != nil {
 		return nil, err
 	}
@@ -71,15 +71,15 @@ func mirrorOf(hostObject *unstructured.Unstructured, scope *engine.Scope, known 
 	desired.SetNamespace(key.Namespace)
 	desired.SetName(key.Name)
 	desired.SetLabels(map[string]string{mapping.LabelMirror: "true"})
-	desired.SetAnnotations(map[string]string{mapping.AnnotationContent: print})
+	desired.SetAnnotations(map[string]string{mapping.AnnotationContent: mark})
 	return desired, nil
 }
 
 // repair makes a mirror what it should be and tells whether that took a write.
 func repair(ctx context.Context, scope *engine.Scope, known state, have, desired *unstructured.Unstructured) (bool, error) {
 	content := contentOf(desired, known.hasStatus)
-	print := desired.GetAnnotations()[mapping.AnnotationContent]
-	if have.GetAnnotations()[mapping.AnnotationContent] == print && covers(contentOf(have, known.hasStatus), content) {
+	mark := desired.GetAnnotations()[mapping.AnnotationContent]
+	if have.GetAnnotations()[mapping.AnnotationContent] == mark && covers(contentOf(have, known.hasStatus), content) {
 		return false, nil
 	}
 	updated := have.DeepCopy()
@@ -88,7 +88,7 @@ func repair(ctx context.Context, scope *engine.Scope, known state, have, desired
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[mapping.AnnotationContent] = print
+	annotations[mapping.AnnotationContent] = mark
 	updated.SetAnnotations(annotations)
 	return true, scope.VirtualClient.Update(ctx, updated)
 }

@@ -51,6 +51,8 @@ type state struct {
 	problem *obstacle
 }
 
+func (s state) isWell() bool { return s.problem == nil }
+
 // New makes a Source.
 func New(options Options) *Source {
 	if options.Recheck == 0 {

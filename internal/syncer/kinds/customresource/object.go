@@ -16,7 +16,7 @@ func wantsEverything(now state) bool { return now.asked.Direction == clusterv1al
 func (s *Source) reconcileObject(ctx context.Context, scope *engine.Scope, key engine.Key) (engine.Result, error) {
 	name, objectKey := engine.SplitDynamic(key)
 	known, ok := s.stateOf(scope.Tenant.UID, name)
-	if !ok || known.problem != nil {
+	if !ok || !known.isWell() {
 		return engine.Result{}, nil // looked at again when that passes
 	}
 	typed, dynamic, ok := scope.Dynamic(name)
@@ -45,14 +45,14 @@ func toHost(ctx context.Context, scope *engine.Scope, known state, key engine.Ke
 	if err := known.rules.translate(content, scope.HostNamespace); err != nil {
 		return engine.Result{}, err
 	}
-	print, err := fingerprint(content)
+	mark, err := fingerprint(content)
 	if err != nil {
 		return engine.Result{}, err
 	}
 	desired := known.dynamic.Empty()
 	setContent(desired, content, known.hasStatus)
-	setMeta(desired, scope, pair.Virtual, print)
-	isStale := !pair.HasHost || pair.Host.GetAnnotations()[mapping.AnnotationContent] != print
+	setMeta(desired, scope, pair.Virtual, mark)
+	isStale := !pair.HasHost || pair.Host.GetAnnotations()[mapping.AnnotationContent] != mark
 	result, err := pair.Write(ctx, scope, desired, func(hostObject *unstructured.Unstructured) {
 		if isStale || !covers(contentOf(hostObject, known.hasStatus), content) {
 			setContent(hostObject, content, known.hasStatus)
@@ -64,9 +64,9 @@ func toHost(ctx context.Context, scope *engine.Scope, known state, key engine.Ke
 	return result, bringStatus(ctx, scope, pair.Host, pair.Virtual, !isStale)
 }
 
-func setMeta(desired *unstructured.Unstructured, scope *engine.Scope, virtualObject *unstructured.Unstructured, print string) {
+func setMeta(desired *unstructured.Unstructured, scope *engine.Scope, virtualObject *unstructured.Unstructured, mark string) {
 	meta := scope.HostMeta(virtualObject)
-	meta.Annotations[mapping.AnnotationContent] = print
+	meta.Annotations[mapping.AnnotationContent] = mark
 	desired.SetName(meta.Name)
 	desired.SetNamespace(meta.Namespace)
 	desired.SetLabels(meta.Labels)

@@ -16,10 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/kubernetes/pkg/controller/clusterroleaggregation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
@@ -27,6 +24,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/customresource"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
+	"github.com/matryoshka-dev/matryoshka/internal/testenv"
 )
 
 const (
@@ -45,7 +43,7 @@ type customWorld struct {
 func TestCustomResources(t *testing.T) {
 	w := &customWorld{world: newWorld(t), registry: tenants.NewRegistry()}
 	w.host, w.virtual = anyClient(t, w.hostConfig), anyClient(t, w.tenant.VirtualConfig)
-	w.aggregate(t)
+	testenv.AggregateClusterRoles(t, w.hostConfig)
 	w.serve(t)
 	w.ask(clusterv1alpha1.CustomResource{Name: widgets, References: []string{".spec.peers[*].namespace"}})
 	shop := w.namespace(t, "shop")
@@ -77,26 +75,6 @@ func anyClient(t *testing.T, config *rest.Config) client.Client {
 		t.Fatal(err)
 	}
 	return made
-}
-
-// aggregate runs the host's controller that sums up ClusterRoles.
-func (w *customWorld) aggregate(t *testing.T) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	clients := kubernetes.NewForConfigOrDie(w.hostConfig)
-	factory := informers.NewSharedInformerFactory(clients, 0)
-	controller := clusterroleaggregation.NewClusterRoleAggregation(factory.Rbac().V1().ClusterRoles(), clients.RbacV1())
-	factory.Start(ctx.Done())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		controller.Run(ctx, 1)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
-		factory.Shutdown()
-	})
 }
 
 func (w *customWorld) serve(t *testing.T) {
