@@ -28,6 +28,8 @@ DATA_DIR ?=
 DATA_DIR_FLAG := $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
 NODE_PROGRAMS := bin/node
+# Kubernetes' end-to-end suite, the test images and what the runs say.
+CONFORMANCE := .build/conformance
 TOOLS := .build/tools
 GOLANGCI_LINT_VERSION := v2.15.0
 CONTROLLER_GEN_VERSION := v0.21.0
@@ -82,6 +84,14 @@ bench: node-programs build ## measure: Go benchmarks, phases of a start, create 
 	packages=$$(hack/packages.sh bench); [ -z "$$packages" ] || go test -run '^$$' -bench . -benchmem $$packages
 	go test -timeout 30m -run '^$$' -bench 'CreateToUsable|Delete' -benchtime 5x ./test/e2e
 	go test -timeout 30m -run '^$$' -bench IdleControlPlane -benchtime 1x ./test/e2e
+
+.PHONY: conformance
+conformance: node-programs build ## run Kubernetes' conformance tests on the embedded host and in a virtual cluster (FOCUS, PROFILES)
+	LDFLAGS='$(LDFLAGS)' hack/conformance-programs.sh $(CONFORMANCE)
+	hack/conformance-roots.sh $(CONFORMANCE) bin/pause $(CONFORMANCE)/roots
+	go build -o $(CONFORMANCE)/ ./test/conformance/images ./test/conformance/report
+	$(CONFORMANCE)/images $(CONFORMANCE)/roots $(CONFORMANCE)/images.tar
+	hack/conformance.sh bin $(CONFORMANCE)
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## run the linters

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# conformance-run.sh PROGRAMS KUBECONFIG NAME: run the conformance tests that FOCUS (a regular expression of ginkgo) selects
+# against a cluster. In PROGRAMS, NAME.parallel.json and NAME.serial.json become the reports, NAME.log what was said.
+# PROCESSES run at the same time: tests wait more than they compute. A failed test is no error here: the report tells.
+set -euo pipefail
+
+[ $# -eq 3 ] || { echo "usage: $0 PROGRAMS KUBECONFIG NAME" >&2; exit 2; }
+kubeconfig=$(realpath "$2")
+name=$3
+cd "$1"
+rm -f "$name".{parallel,serial}.json
+: >"$name.log"
+
+# part PART PROCESSES LABELS: run the tests that have the labels.
+part() {
+	./ginkgo run --procs="$2" --no-color --keep-going --timeout=2h --focus="${FOCUS:-.}" --label-filter="Conformance && $3" \
+		--output-dir=. --json-report="$name.$1.json" ./e2e.test -- --provider=skeleton --kubeconfig="$kubeconfig" \
+		--num-nodes=1 --disable-log-dump >>"$name.log" 2>&1 || true
+	[ -s "$name.$1.json" ] || { echo "ginkgo wrote no report; the end of $PWD/$name.log:" >&2; tail -n 20 "$name.log" >&2; exit 1; }
+}
+
+part parallel "${PROCESSES:-8}" '!Serial'
+part serial 1 Serial

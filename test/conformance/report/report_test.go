@@ -1,0 +1,64 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const report = `[{"SpecReports":[
+{"ContainerHierarchyTexts":["[sig-node] Pods"],"LeafNodeType":"It","LeafNodeText":"should run | stay [NodeConformance] [Conformance]","State":"passed"},
+{"ContainerHierarchyTexts":["[sig-apps] Job"],"LeafNodeType":"It","LeafNodeText":"should end [Conformance]","State":"failed","Failure":{"Message":"it did\n not"}},
+{"ContainerHierarchyTexts":["[sig-apps] Job"],"LeafNodeType":"It","LeafNodeText":"is out of focus","State":"skipped"},
+{"LeafNodeType":"ReportAfterSuite","State":"passed"}
+]}]`
+
+func TestRunKeepsWhatOtherRunsFound(t *testing.T) {
+	document := filepath.Join(t.TempDir(), "conformance.md")
+	before := "# Text\n" + begin + "\n\n| test | host | default |\n|---|---|---|\n" +
+		"| [sig-apps] Job should end | pass | pass |\n| [sig-auth] Other | FAIL | - |\n\n" + end + "\nmore\n"
+	json := filepath.Join(t.TempDir(), "report.json")
+	for file, content := range map[string]string{document: before, json: report} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	if err := run(&out, document, []string{"default=" + json}); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "# Text\n" + begin + "\n\n- `host`: 1 of 2 passed\n- `default`: 1 of 2 passed\n\n" +
+		"| test | host | default |\n|---|---|---|\n" +
+		"| [sig-apps] Job should end | pass | FAIL |\n| [sig-auth] Other | FAIL | - |\n" +
+		"| [sig-node] Pods should run / stay | - | pass |\n\n" + end + "\nmore\n"
+	if diff := cmp.Diff(want, string(after)); diff != "" {
+		t.Errorf("document (-want +got):\n%s", diff)
+	}
+	said := "default\tFAIL\t[sig-apps] Job should end\n\tfailed: it did not\n" +
+		"default\tpass\t[sig-node] Pods should run / stay\ndefault: 1 of 2 passed\n"
+	if diff := cmp.Diff(said, out.String()); diff != "" {
+		t.Errorf("output (-want +got):\n%s", diff)
+	}
+}
+
+func TestRunWithoutTestsIsAnError(t *testing.T) {
+	document, json := filepath.Join(t.TempDir(), "a.md"), filepath.Join(t.TempDir(), "a.json")
+	for file, content := range map[string]string{document: begin + end, json: `[{"SpecReports":[]}]`} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := run(&bytes.Buffer{}, document, []string{"host=" + json}); err == nil {
+		t.Error("a run of no test is reported as a success")
+	}
+	if err := run(&bytes.Buffer{}, document, []string{"other=" + json}); err == nil {
+		t.Error("an unknown profile is accepted")
+	}
+}
