@@ -45,6 +45,9 @@ func readReport(file string) ([]result, error) {
 	var results []result
 	for _, suite := range suites {
 		for _, spec := range suite.SpecReports {
+			if strings.HasSuffix(spec.LeafNodeType, "BeforeSuite") && spec.State == "failed" {
+				return nil, fmt.Errorf("the suite could not begin: %s", oneLine(spec.Failure.Message))
+			}
 			// Those that the focus leaves out are skipped; nodes around the suite are no tests.
 			if spec.LeafNodeType != "It" || spec.State == "skipped" || spec.State == "pending" {
 				continue

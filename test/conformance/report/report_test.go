@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -57,6 +58,13 @@ func TestRunWithoutTestsIsAnError(t *testing.T) {
 	}
 	if err := run(&bytes.Buffer{}, document, []string{"host=" + json}); err == nil {
 		t.Error("a run of no test is reported as a success")
+	}
+	broken := `[{"SpecReports":[{"LeafNodeType":"SynchronizedBeforeSuite","State":"failed"}]}]`
+	if err := os.WriteFile(json, []byte(broken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(&bytes.Buffer{}, document, []string{"host=" + json}); err == nil || !strings.Contains(err.Error(), "could not begin") {
+		t.Errorf("a suite that could not begin: error %v", err)
 	}
 	if err := run(&bytes.Buffer{}, document, []string{"other=" + json}); err == nil {
 		t.Error("an unknown profile is accepted")
