@@ -68,6 +68,10 @@ func (h *hostTypes) begin(kind int, dynamic Dynamic) (*hostType, error) {
 		stop()
 		return nil, err
 	}
+	if err := countHost(ctx, made.cache, dynamic.Empty(), h.engine.options.Usage); err != nil {
+		stop()
+		return nil, err
+	}
 	direct, err := client.New(callConfig, client.Options{Scheme: Scheme, Mapper: dynamic.mapper()})
 	if err != nil {
 		stop()

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 )
 
 // oursOnly selects the objects that carry a virtual cluster's ID.
@@ -82,7 +83,7 @@ func (e *Engine) watchHost(ctx context.Context) error {
 			}
 			if name := watchedType(trigger.Object); !counted[name] {
 				counted[name] = true
-				if err := e.countHost(ctx, trigger.Object); err != nil {
+				if err := countHost(ctx, e.hostCache, trigger.Object, e.options.Usage); err != nil {
 					return fmt.Errorf("kind %q: %w", kind.Name, err)
 				}
 			}
@@ -96,12 +97,12 @@ func (e *Engine) watchHost(ctx context.Context) error {
 }
 
 // countHost counts the host objects of a type for the tenants that they are copies for.
-func (e *Engine) countHost(ctx context.Context, object client.Object) error {
-	informer, err := e.hostCache.GetInformer(ctx, object, cache.BlockUntilSynced(false))
+func countHost(ctx context.Context, hostCache cache.Cache, object client.Object, usage *hostusage.Usage) error {
+	informer, err := hostCache.GetInformer(ctx, object, cache.BlockUntilSynced(false))
 	if err != nil {
 		return err
 	}
-	_, err = informer.AddEventHandler(usageHandler(e.options.Usage))
+	_, err = informer.AddEventHandler(usageHandler(usage))
 	return err
 }
 

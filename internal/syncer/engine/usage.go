@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -36,8 +37,15 @@ func usageKey(hostObject client.Object) hostusage.Object {
 
 // sizeOf is about what the host stores. Of an object that is known by its metadata only it is 0.
 func sizeOf(hostObject client.Object) int64 {
-	if sized, ok := hostObject.(interface{ Size() int }); ok {
-		return int64(sized.Size())
+	switch typed := hostObject.(type) {
+	case interface{ Size() int }:
+		return int64(typed.Size())
+	case *unstructured.Unstructured:
+		encoded, err := typed.MarshalJSON()
+		if err != nil {
+			return 0 // what cannot be encoded cannot be stored
+		}
+		return int64(len(encoded))
 	}
 	return 0
 }

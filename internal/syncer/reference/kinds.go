@@ -33,5 +33,7 @@ var Kinds = []Kind{
 	{"runtimeclass", up, mirror, "those that are not offered; a pod that names one is refused", "`NotSupported` on the pod"},
 	{"priorityclass", up, mirror, "those that are not offered; a pod that names one runs without", "`NotApplied` on the pod"},
 	{"node", up, "all that you may use, or those with pods of yours; without what identifies the machine", "annotations, images, external addresses", ""},
+	{"customresourcedefinition", up, "the host's definition of what `spec.sync.customResources` names", "those that the operator did not grant", ""},
+	{"customresource", "down with status up, or from the host", "as it is; names do not change", "fields that name another namespace, cluster-scoped kinds", "`NotSupported`"},
 	{"event", up, "events of the host about copies of your objects, with your names", "those that would tell of others", ""},
 }
