@@ -182,4 +182,6 @@ func (v *tenant) print(t testing.TB, namespace string) {
 	t.Logf("in the virtual cluster:\n%s%s", seen.stdout, seen.stderr)
 	seen = v.host.matry(ctx, append([]string{"kubectl", "get", kinds, "-o", "wide"}, hostScope...)...)
 	t.Logf("on the host:\n%s%s", seen.stdout, seen.stderr)
+	seen = v.host.matry(ctx, "kubectl", "logs", "-n", "matryoshka-system", "deployment/matryoshka-agent", "--tail", "100")
+	t.Logf("the agent's log:\n%s%s", seen.stdout, seen.stderr)
 }
