@@ -33,7 +33,7 @@ func writeKinds(page *strings.Builder) {
 		fmt.Fprintf(page, "| %s | %s | %s | %s | %s |\n", kind.Name, kind.Direction, kind.How, kind.Refused, kind.Events)
 	}
 	page.WriteString("\nEvery kind that goes down may have the events `HostRejected` (the host's API server said no), `NameTaken` (the host has\n" +
-		"another object of this name) and `NotSupported`.\n")
+		"another object of this name), `LimitReached` (you have as much on the host as you may) and `NotSupported`.\n")
 }
 
 func writeMetadata(page *strings.Builder) {
