@@ -72,7 +72,10 @@ func (e *Engine) watchHost(ctx context.Context) error {
 	if _, err := informer.AddEventHandler(e.spaces.handler()); err != nil {
 		return err
 	}
-	counted := map[string]bool{}
+	if err := countHost(ctx, e.hostCache, &corev1.Namespace{}, e.options.Usage); err != nil {
+		return err
+	}
+	counted := map[string]bool{watchedType(&corev1.Namespace{}): true}
 	for index, kind := range e.kinds {
 		if err := addIndexes(ctx, e.log, e.hostCache, kind, Host); err != nil {
 			return err

@@ -160,7 +160,6 @@ func (e *Engine) forgetGone() {
 			continue
 		}
 		delete(e.remembered, uid)
-		e.options.Usage.Forget(uid)
 		for _, kind := range e.kinds {
 			if kind.Stopped != nil {
 				kind.Stopped(uid)

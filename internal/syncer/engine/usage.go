@@ -79,9 +79,15 @@ func usageHandler(usage *hostusage.Usage) toolscache.ResourceEventHandler {
 			if !ok {
 				return
 			}
-			if tenant, ok := usageOwner(hostObject); ok {
-				usage.Remove(tenant, usageKey(hostObject))
+			tenant, ok := usageOwner(hostObject)
+			if !ok {
+				return
 			}
+			if _, isNamespace := hostObject.(*corev1.Namespace); isNamespace {
+				usage.RemoveNamespace(tenant, hostObject.GetName()) // with what no watch shows
+				return
+			}
+			usage.Remove(tenant, usageKey(hostObject))
 		},
 	}
 }

@@ -64,4 +64,11 @@ func TestUnwatchedCopiesCount(t *testing.T) {
 	if err := scope.Admit(second); err != nil {
 		t.Errorf("after the first is gone: %v", err)
 	}
+	if err := metered.Create(t.Context(), second); err != nil {
+		t.Fatal(err)
+	}
+	usageHandler(usage).OnDelete(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: second.Namespace, Labels: second.Labels}})
+	if objects, _ := usage.Of("u-1"); objects != 0 {
+		t.Errorf("%d objects are left of a namespace that is gone", objects)
+	}
 }

@@ -79,11 +79,24 @@ func (u *Usage) Remove(tenant types.UID, object Object) {
 	}
 }
 
-// Forget drops a tenant that is gone.
-func (u *Usage) Forget(tenant types.UID) {
+// RemoveNamespace says that a tenant's host namespace is gone, and everything in it. There is no other way to drop much at
+// once: a count that began anew while the objects stay, as for a paused tenant, would be a way around the bounds.
+func (u *Usage) RemoveNamespace(tenant types.UID, name string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	delete(u.tenants, tenant)
+	have, ok := u.tenants[tenant]
+	if !ok {
+		return
+	}
+	for object, size := range have.sizes {
+		if object.Namespace == name || object.Namespace == "" && object.Kind == "Namespace" && object.Name == name {
+			have.bytes -= size
+			delete(have.sizes, object)
+		}
+	}
+	if len(have.sizes) == 0 {
+		delete(u.tenants, tenant)
+	}
 }
 
 // Admit tells whether a tenant may have an object of this size; if not, the error is an *ExceededError. What does not grow

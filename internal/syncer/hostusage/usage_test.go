@@ -36,9 +36,18 @@ func TestAdmit(t *testing.T) {
 	if objects, bytes := usage.Of("shop"); objects != 1 || bytes != 60 {
 		t.Errorf("shop has %d objects of %d bytes", objects, bytes)
 	}
-	usage.Forget("shop")
+	usage.Set("shop", Object{Kind: "Namespace", Name: "a"}, 7)
+	usage.Set("shop", Object{Kind: "Pod", Namespace: "b", Name: "web"}, 5)
+	usage.RemoveNamespace("shop", "a")
+	if objects, bytes := usage.Of("shop"); objects != 1 || bytes != 5 {
+		t.Errorf("without its first namespace it has %d objects of %d bytes", objects, bytes)
+	}
+	usage.RemoveNamespace("shop", "b")
 	if objects, bytes := usage.Of("shop"); objects != 0 || bytes != 0 {
-		t.Errorf("a forgotten tenant has %d objects of %d bytes", objects, bytes)
+		t.Errorf("without namespaces it has %d objects of %d bytes", objects, bytes)
+	}
+	if objects, _ := usage.Of("bank"); objects != 1 {
+		t.Errorf("another tenant has %d objects", objects)
 	}
 }
 
