@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,12 +13,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
 )
 
-const (
-	startTimeout = 60 * time.Second
-	// gcPercent trades a little CPU for memory: an idle control plane's heap hardly grows, so collecting at half the
-	// usual growth costs next to nothing. GOGC overrides it.
-	gcPercent = 50
-)
+const startTimeout = 60 * time.Second
 
 // NewCommand returns "matryd controlplane".
 func NewCommand() *cobra.Command {
@@ -65,16 +59,12 @@ func Run(ctx context.Context, c *config.ControlPlane) error {
 	if err := quietKubernetes(os.Stderr); err != nil {
 		return err
 	}
-	if os.Getenv("GOGC") == "" {
-		// From the beginning: a start that collects rarely leaves its long-lived objects scattered over more pages, which
-		// costs 16 MiB for good.
-		debug.SetGCPercent(gcPercent)
-	}
 	began := time.Now()
 	cp, err := New(*c)
 	if err != nil {
 		return err
 	}
+	defer collectGarbage(ctx, cp.Ready())()
 	startCtx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := cp.Start(startCtx); err != nil {
@@ -97,8 +87,6 @@ func (c *ControlPlane) wait(ctx context.Context, began time.Time) error {
 		case <-ready:
 			c.log.Info("Control plane is ready", "after", time.Since(began).String())
 			ready = nil
-			// Hand the garbage of the start back to the machine at once.
-			debug.FreeOSMemory()
 		}
 	}
 }

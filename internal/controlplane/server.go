@@ -19,7 +19,6 @@ import (
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
-	"k8s.io/kubernetes/pkg/kubeapiserver"
 	netutils "k8s.io/utils/net"
 
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/bootstrap"
@@ -111,24 +110,16 @@ func adjust(serverConfig *app.Config, c config.ControlPlane) {
 	aggregator.OpenAPIV3Config = openapi.NarrowV3(aggregator.OpenAPIV3Config, "kube-aggregator", "apimachinery")
 }
 
-// services are read from the store, not from a watch cache: upstream's first attempt at an update takes the cache's copy,
-// and when that is old it fails at the store and keeps the node ports that it has allocated, for minutes. Upstream then
-// allocates others, but here the host names them, and the attempt that follows would be refused its own.
-var services = schema.GroupResource{Resource: "services"}
-
 // shareClient makes the resources of all three servers use one connection.
 func shareClient(serverConfig *app.Config, client *sharedclient.Client) {
-	sizes := kubeapiserver.DefaultWatchCacheSizes()
-	uncached := func(resource schema.GroupResource) bool {
-		size, known := sizes[resource]
-		return resource == services || known && size == 0
-	}
 	core, extensions := serverConfig.KubeAPIs.ControlPlane.Generic, serverConfig.ApiExtensions
 	aggregator := serverConfig.Aggregator.GenericConfig
 	core.RESTOptionsGetter = client.Options(core.RESTOptionsGetter, uncached)
 	aggregator.RESTOptionsGetter = client.Options(aggregator.RESTOptionsGetter, uncached)
 	extensions.GenericConfig.RESTOptionsGetter = client.Options(extensions.GenericConfig.RESTOptionsGetter, uncached)
-	extensions.ExtraConfig.CRDRESTOptionsGetter = client.Options(extensions.ExtraConfig.CRDRESTOptionsGetter, uncached)
+	// Nobody knows how many custom resources there will be, nor who watches them.
+	allCached := func(schema.GroupResource) bool { return false }
+	extensions.ExtraConfig.CRDRESTOptionsGetter = client.Options(extensions.ExtraConfig.CRDRESTOptionsGetter, allCached)
 }
 
 // installOpenAPI serves the built-in kinds' documents in upstream's place; see package openapi.
