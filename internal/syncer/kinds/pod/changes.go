@@ -44,17 +44,21 @@ func (k *kind) write(ctx context.Context, scope *engine.Scope, subresource strin
 func withChanges(hostPod, desired *corev1.Pod) *corev1.Pod {
 	changed := hostPod.DeepCopy()
 	engine.SetHostMeta(changed, desired.ObjectMeta)
-	copyImages(changed.Spec.InitContainers, desired.Spec.InitContainers)
-	copyImages(changed.Spec.Containers, desired.Spec.Containers)
-	if desired.Spec.ActiveDeadlineSeconds != nil {
-		changed.Spec.ActiveDeadlineSeconds = desired.Spec.ActiveDeadlineSeconds
+	copyChanges(&changed.Spec, &desired.Spec)
+	return changed
+}
+
+func copyChanges(host, desired *corev1.PodSpec) {
+	copyImages(host.InitContainers, desired.InitContainers)
+	copyImages(host.Containers, desired.Containers)
+	if desired.ActiveDeadlineSeconds != nil {
+		host.ActiveDeadlineSeconds = desired.ActiveDeadlineSeconds
 	}
-	for _, toleration := range desired.Spec.Tolerations {
-		if !slices.ContainsFunc(changed.Spec.Tolerations, func(has corev1.Toleration) bool { return equality.Semantic.DeepEqual(has, toleration) }) {
-			changed.Spec.Tolerations = append(changed.Spec.Tolerations, toleration)
+	for _, toleration := range desired.Tolerations {
+		if !slices.ContainsFunc(host.Tolerations, func(has corev1.Toleration) bool { return equality.Semantic.DeepEqual(has, toleration) }) {
+			host.Tolerations = append(host.Tolerations, toleration)
 		}
 	}
-	return changed
 }
 
 func copyImages(host, desired []corev1.Container) {
@@ -70,13 +74,31 @@ func copyImages(host, desired []corev1.Container) {
 // withResources is the host pod with the tenant's requests and limits. What the host has added stays.
 func withResources(hostPod, desired *corev1.Pod) *corev1.Pod {
 	changed := hostPod.DeepCopy()
-	copyResources(changed.Spec.InitContainers, desired.Spec.InitContainers)
-	copyResources(changed.Spec.Containers, desired.Spec.Containers)
-	if changed.Spec.Resources != nil && desired.Spec.Resources != nil {
-		setQuantities(&changed.Spec.Resources.Requests, desired.Spec.Resources.Requests)
-		setQuantities(&changed.Spec.Resources.Limits, desired.Spec.Resources.Limits)
-	}
+	copyPodResources(&changed.Spec, &desired.Spec)
 	return changed
+}
+
+func copyPodResources(host, desired *corev1.PodSpec) {
+	copyResources(host.InitContainers, desired.InitContainers)
+	copyResources(host.Containers, desired.Containers)
+	if host.Resources != nil && desired.Resources != nil {
+		setQuantities(&host.Resources.Requests, desired.Resources.Requests)
+		setQuantities(&host.Resources.Limits, desired.Resources.Limits)
+	}
+}
+
+// isCarried tells whether a host pod has all that may change in its tenant's pod. It is pure.
+func isCarried(virtualPod, hostPod *corev1.Pod) bool {
+	if virtualPod.DeletionTimestamp != nil && hostPod.DeletionTimestamp == nil ||
+		len(missingDebug(virtualPod, hostPod)) > 0 {
+		return false
+	}
+	desired := virtualPod.Spec.DeepCopy()
+	desired.Tolerations = hostTolerations(desired.Tolerations)
+	changed := hostPod.Spec.DeepCopy()
+	copyChanges(changed, desired)
+	copyPodResources(changed, desired)
+	return equality.Semantic.DeepEqual(changed, &hostPod.Spec)
 }
 
 func copyResources(host, desired []corev1.Container) {
@@ -117,14 +139,21 @@ func (k *kind) debugDown(ctx context.Context, scope *engine.Scope, virtualPod, h
 
 func withDebug(virtualPod, hostPod *corev1.Pod, serviceAddress string) *corev1.Pod {
 	changed := hostPod.DeepCopy()
-	for _, container := range virtualPod.Spec.EphemeralContainers {
-		if slices.ContainsFunc(hostPod.Spec.EphemeralContainers, func(has corev1.EphemeralContainer) bool { return has.Name == container.Name }) {
-			continue
-		}
-		added := *container.DeepCopy()
+	for _, added := range missingDebug(virtualPod, hostPod) {
 		added.Env = environmentOf(virtualPod, serviceAddress).translate(added.Env)
 		renameEnvFrom(added.EnvFrom)
 		changed.Spec.EphemeralContainers = append(changed.Spec.EphemeralContainers, added)
 	}
 	return changed
+}
+
+// missingDebug are the ephemeral containers that the host pod does not have.
+func missingDebug(virtualPod, hostPod *corev1.Pod) []corev1.EphemeralContainer {
+	var missing []corev1.EphemeralContainer
+	for _, container := range virtualPod.Spec.EphemeralContainers {
+		if !slices.ContainsFunc(hostPod.Spec.EphemeralContainers, func(has corev1.EphemeralContainer) bool { return has.Name == container.Name }) {
+			missing = append(missing, *container.DeepCopy())
+		}
+	}
+	return missing
 }

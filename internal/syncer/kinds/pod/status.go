@@ -22,24 +22,26 @@ func statusUp(virtualPod, hostPod *corev1.Pod, redact func(string) string) corev
 	status.PodIP, status.PodIPs = host.PodIP, host.PodIPs
 	status.StartTime = host.StartTime
 	status.Resize, status.Resources, status.AllocatedResources = host.Resize, host.Resources, host.AllocatedResources
+	status.ObservedGeneration = generationUp(virtualPod, hostPod)
+	for index := range host.Conditions {
+		if host.Conditions[index].ObservedGeneration != 0 {
+			host.Conditions[index].ObservedGeneration = status.ObservedGeneration
+		}
+	}
 	status.Conditions = conditionsUp(virtualPod, host.Conditions, clean)
 
 	known := containerNames(virtualPod)
 	status.InitContainerStatuses = containersUp(host.InitContainerStatuses, known, clean)
 	status.ContainerStatuses = containersUp(host.ContainerStatuses, known, clean)
 	status.EphemeralContainerStatuses = containersUp(host.EphemeralContainerStatuses, known, clean)
-	status.ObservedGeneration = generationUp(virtualPod, hostPod)
-	for index := range status.Conditions {
-		if status.Conditions[index].ObservedGeneration != 0 {
-			status.Conditions[index].ObservedGeneration = virtualPod.Generation
-		}
-	}
 	return status
 }
 
-// generationUp says which generation of the tenant's pod the kubelet has seen: the two sides count their own.
+// generationUp says which generation of the tenant's pod the kubelet has seen: the two sides count their own. A change that
+// the host pod does not have yet can not have been seen, even if the kubelet has seen all of the host pod.
 func generationUp(virtualPod, hostPod *corev1.Pod) int64 {
-	if hostPod.Status.ObservedGeneration == 0 || hostPod.Status.ObservedGeneration < hostPod.Generation {
+	if hostPod.Status.ObservedGeneration == 0 || hostPod.Status.ObservedGeneration < hostPod.Generation ||
+		virtualPod.Status.ObservedGeneration != virtualPod.Generation && !isCarried(virtualPod, hostPod) {
 		return virtualPod.Status.ObservedGeneration
 	}
 	return virtualPod.Generation
@@ -84,7 +86,8 @@ func isHostCondition(of corev1.PodConditionType, host []corev1.PodCondition) boo
 // have is out of date.
 func isKubeletCondition(of corev1.PodConditionType) bool {
 	switch of {
-	case corev1.PodReady, corev1.ContainersReady, corev1.PodInitialized, corev1.PodScheduled, corev1.PodReadyToStartContainers:
+	case corev1.PodReady, corev1.ContainersReady, corev1.PodInitialized, corev1.PodScheduled, corev1.PodReadyToStartContainers,
+		corev1.PodResizePending, corev1.PodResizeInProgress, corev1.AllContainersRestarting:
 		return true
 	default:
 		return false
@@ -107,7 +110,7 @@ func gateTypes(virtualPod *corev1.Pod) sets.Set[corev1.PodConditionType] {
 // the tenant's own at others.
 func isNodeCondition(of corev1.PodConditionType) bool {
 	switch of {
-	case corev1.DisruptionTarget, corev1.PodResizePending, corev1.PodResizeInProgress:
+	case corev1.DisruptionTarget:
 		return true
 	default:
 		return false
