@@ -47,6 +47,9 @@ const (
 
 	// NamespaceLabelPrefix begins the host form of a tenant's namespace label; see HostNamespaceLabel.
 	NamespaceLabelPrefix = "ns.matryoshka.dev/"
+
+	// FieldAnnotationPrefix begins the annotations of a host pod that hold values of its tenant's pod; see FieldAnnotation.
+	FieldAnnotationPrefix = "field.matryoshka.dev/"
 )
 
 // Values of LabelKind.
@@ -170,4 +173,12 @@ func IsReserved(tenantName string) bool { return strings.HasPrefix(tenantName, R
 func HostNamespaceLabel(tenantKey string) string {
 	sum := sha256.Sum256([]byte(tenantKey))
 	return NamespaceLabelPrefix + encoding.EncodeToString(sum[:])
+}
+
+// FieldAnnotation is the annotation of a host pod that holds the value of a label or annotation of the tenant's pod, named by
+// its path such as metadata.labels['app'], for a container that has it as an environment variable: a kubelet reads
+// these anew at each start of the container. The key is a hash, so that nothing on the host acts on it.
+func FieldAnnotation(path string) string {
+	sum := sha256.Sum256([]byte(path))
+	return FieldAnnotationPrefix + encoding.EncodeToString(sum[:])
 }

@@ -64,6 +64,10 @@ func (e environment) variable(variable corev1.EnvVar) corev1.EnvVar {
 		return corev1.EnvVar{Name: variable.Name, ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: renamed}}
 	}
 	if ref := variable.ValueFrom.FieldRef; ref != nil {
+		if _, ok := metaValue(e.virtualPod, ref.FieldPath); ok {
+			path := "metadata.annotations['" + mapping.FieldAnnotation(ref.FieldPath) + "']"
+			return corev1.EnvVar{Name: variable.Name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: ref.APIVersion, FieldPath: path}}}
+		}
 		if value, ok := fieldValue(e.virtualPod, ref.FieldPath); ok {
 			return corev1.EnvVar{Name: variable.Name, Value: literal(value)}
 		}
@@ -89,6 +93,11 @@ func fieldValue(virtualPod *corev1.Pod, path string) (value string, ok bool) {
 	case "metadata.annotations":
 		return formatMap(withoutMarker(virtualPod.Annotations)), true
 	}
+	return metaValue(virtualPod, path)
+}
+
+// metaValue is the value of one label or annotation of the tenant's pod. Unlike its other fields they can change.
+func metaValue(virtualPod *corev1.Pod, path string) (value string, ok bool) {
 	if key, found := subscript(path, "metadata.labels"); found {
 		return virtualPod.Labels[key], true
 	}
@@ -105,6 +114,28 @@ func subscript(path, field string) (key string, ok bool) {
 		return "", false
 	}
 	return strings.CutSuffix(rest, "']")
+}
+
+// fieldAnnotations are the values of labels and annotations that containers have as environment variables. One that is
+// missing is empty for a kubelet, too.
+func fieldAnnotations(virtualPod *corev1.Pod) map[string]string {
+	values := map[string]string{}
+	add := func(variables []corev1.EnvVar) {
+		for _, variable := range variables {
+			if variable.ValueFrom == nil || variable.ValueFrom.FieldRef == nil {
+				continue
+			}
+			path := variable.ValueFrom.FieldRef.FieldPath
+			if value, ok := metaValue(virtualPod, path); ok {
+				values[mapping.FieldAnnotation(path)] = value
+			}
+		}
+	}
+	eachContainer(&virtualPod.Spec, func(container *corev1.Container) { add(container.Env) })
+	for index := range virtualPod.Spec.EphemeralContainers {
+		add(virtualPod.Spec.EphemeralContainers[index].Env)
+	}
+	return values
 }
 
 func renameEnvFrom(from []corev1.EnvFromSource) {

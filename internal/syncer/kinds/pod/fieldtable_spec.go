@@ -50,7 +50,7 @@ var specGroups = []fieldGroup{
 
 	{of: "EnvVar", carried: "name value", others: []Field{{Name: "valueFrom", Decision: Rewritten}}},
 	{of: "EnvVarSource", carried: "resourceFieldRef configMapKeyRef secretKeyRef fileKeyRef", others: []Field{
-		{Name: "fieldRef", Decision: Replaced, Note: "the value, for what the host pod would answer differently: namespace, UID, account, labels and annotations; else carried"},
+		{Name: "fieldRef", Decision: Replaced, Note: "the value, for what the host pod would answer differently: namespace, UID, account; a label or annotation is read from an annotation of the host pod that follows it; else carried"},
 	}},
 	{of: "ObjectFieldSelector", carried: "apiVersion fieldPath"},
 	{of: "ResourceFieldSelector", carried: "containerName resource divisor"},

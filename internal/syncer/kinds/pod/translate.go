@@ -35,6 +35,7 @@ func translate(virtualPod *corev1.Pod, t translation) (*corev1.Pod, bundle) {
 	spec := &hostPod.Spec
 
 	t.identity(virtualPod, hostPod)
+	hostPod.Annotations = withAll(hostPod.Annotations, fieldAnnotations(virtualPod))
 	var wanted bundle
 	for index := range spec.Volumes {
 		translateVolume(virtualPod, &spec.Volumes[index], &wanted)

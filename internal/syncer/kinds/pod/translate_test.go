@@ -68,9 +68,6 @@ func TestEnvironment(t *testing.T) {
 		"Namespace":      {"the host pod is in another namespace", fieldEnv("A", "metadata.namespace"), corev1.EnvVar{Name: "A", Value: "shop"}},
 		"UID":            {"the host pod has another UID", fieldEnv("A", "metadata.uid"), corev1.EnvVar{Name: "A", Value: "v-1"}},
 		"ServiceAccount": {"the host pod has another account", fieldEnv("A", "spec.serviceAccountName"), corev1.EnvVar{Name: "A", Value: "worker"}},
-		"Label":          {"labels are filtered on the host; a value is not expanded", fieldEnv("A", "metadata.labels['app']"), corev1.EnvVar{Name: "A", Value: "$$(X)"}},
-		"NoSuchLabel":    {"a label that does not exist is empty", fieldEnv("A", "metadata.labels['no']"), corev1.EnvVar{Name: "A"}},
-		"Annotation":     {"annotations are filtered on the host", fieldEnv("A", "metadata.annotations['note']"), corev1.EnvVar{Name: "A", Value: "n"}},
 		"Name":           {"the host answers alike", fieldEnv("A", "metadata.name"), fieldEnv("A", "metadata.name")},
 		"PodIP":          {"the host answers alike", fieldEnv("A", "status.podIP"), fieldEnv("A", "status.podIP")},
 		"NodeName":       {"the host answers alike", fieldEnv("A", "spec.nodeName"), fieldEnv("A", "spec.nodeName")},
@@ -84,6 +81,38 @@ func TestEnvironment(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			want(t, tc.reason, func(s *corev1.PodSpec) { s.Containers[0].Env = []corev1.EnvVar{tc.in} }, nil, []corev1.EnvVar{tc.want}, env)
 		})
+	}
+}
+
+// TestEnvironmentOfChangingFields: a container that starts again sees the labels and annotations that its pod has by then.
+func TestEnvironmentOfChangingFields(t *testing.T) {
+	paths := []string{"metadata.labels['app']", "metadata.annotations['note']", "metadata.labels['no']"}
+	virtualPod := testPod(func(s *corev1.PodSpec) {
+		for _, path := range paths {
+			s.Containers[0].Env = append(s.Containers[0].Env, fieldEnv("A", path))
+		}
+	})
+	// seen is what the kubelet makes of the variables of a container of the host pod.
+	seen := func(hostPod *corev1.Pod) []string {
+		var values []string
+		for _, variable := range hostPod.Spec.Containers[0].Env[8:] {
+			key, ok := subscript(variable.ValueFrom.FieldRef.FieldPath, "metadata.annotations")
+			if !ok || !strings.HasPrefix(key, "field.matryoshka.dev/") {
+				t.Errorf("the variable reads %q of the host pod", variable.ValueFrom.FieldRef.FieldPath)
+			}
+			values = append(values, hostPod.Annotations[key])
+		}
+		return values
+	}
+	hostPod, _ := translate(virtualPod, testTranslation())
+	if diff := cmp.Diff([]string{"$(X)", "n", ""}, seen(hostPod)); diff != "" {
+		t.Errorf("at first (-want +got):\n%s", diff)
+	}
+	virtualPod.Labels["no"] = "now"
+	delete(virtualPod.Annotations, "note")
+	desired, _ := translate(virtualPod, testTranslation())
+	if diff := cmp.Diff([]string{"$(X)", "", "now"}, seen(withChanges(hostPod, desired))); diff != "" {
+		t.Errorf("after changes (-want +got):\n%s", diff)
 	}
 }
 
