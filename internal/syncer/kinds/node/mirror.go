@@ -12,7 +12,7 @@ import (
 // kubeletPort is the port under which the tenant's API server asks for a node's kubelet; the kubelet door answers it.
 const kubeletPort = 10250
 
-// mirrorOf is what a tenant sees of a host node, without the times of its conditions. It is pure.
+// mirrorOf is what a tenant sees of a host node, without the heartbeats of its conditions. It is pure.
 func mirrorOf(hostNode *corev1.Node) *corev1.Node {
 	labels := map[string]string{mapping.LabelMirror: "true"}
 	for key, value := range hostNode.Labels {
@@ -23,7 +23,7 @@ func mirrorOf(hostNode *corev1.Node) *corev1.Node {
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: hostNode.Name, Labels: labels},
 		Spec:       corev1.NodeSpec{Unschedulable: hostNode.Spec.Unschedulable, Taints: taintsOf(hostNode)},
-		Status: withoutTimes(corev1.NodeStatus{
+		Status: withoutHeartbeats(corev1.NodeStatus{
 			Capacity: hostNode.Status.Capacity, Allocatable: hostNode.Status.Allocatable,
 			Conditions:      hostNode.Status.Conditions,
 			Addresses:       internalAddresses(hostNode),
@@ -59,18 +59,17 @@ func infoOf(host corev1.NodeSystemInfo) corev1.NodeSystemInfo {
 	}
 }
 
-// withoutTimes is a status whose conditions say nothing of when: a heartbeat must not look like a change.
-func withoutTimes(status corev1.NodeStatus) corev1.NodeStatus {
+// withoutHeartbeats is a status whose conditions do not say when they were last confirmed: that must not look like a change.
+func withoutHeartbeats(status corev1.NodeStatus) corev1.NodeStatus {
 	status.Conditions = slices.Clone(status.Conditions)
 	for index := range status.Conditions {
 		status.Conditions[index].LastHeartbeatTime = metav1.Time{}
-		status.Conditions[index].LastTransitionTime = metav1.Time{}
 	}
 	return status
 }
 
-// withTimes are the conditions to write: they changed when the host's did, and were seen then for the last time.
-func withTimes(hostNode *corev1.Node) []corev1.NodeCondition {
+// withHeartbeats are the conditions to write: they were confirmed when they changed, for the last time.
+func withHeartbeats(hostNode *corev1.Node) []corev1.NodeCondition {
 	conditions := slices.Clone(hostNode.Status.Conditions)
 	for index := range conditions {
 		conditions[index].LastHeartbeatTime = conditions[index].LastTransitionTime

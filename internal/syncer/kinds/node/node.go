@@ -164,14 +164,15 @@ func Ensure(ctx context.Context, scope *engine.Scope, name string) error {
 
 func create(ctx context.Context, scope *engine.Scope, hostNode *corev1.Node) error {
 	virtualNode := mirrorOf(hostNode)
-	err := scope.VirtualClient.Create(ctx, virtualNode.DeepCopy())
+	virtualNode.Status.Conditions = withHeartbeats(hostNode)
+	err := scope.VirtualClient.Create(ctx, virtualNode)
 	if apierrors.IsAlreadyExists(err) {
 		return nil // its event brings the key again
 	}
 	if err != nil {
 		return fmt.Errorf("create node %q: %w", hostNode.Name, err)
 	}
-	// The status of a new Node is not taken, and admission has tainted it as not ready.
+	// Admission has tainted it as not ready.
 	created, err := get(ctx, scope.VirtualClient, hostNode.Name)
 	if err != nil || created == nil {
 		return err
@@ -190,11 +191,11 @@ func update(ctx context.Context, scope *engine.Scope, hostNode, virtualNode *cor
 			return fmt.Errorf("update node %q: %w", hostNode.Name, err)
 		}
 	}
-	if equality.Semantic.DeepEqual(withoutTimes(changed.Status), mirror.Status) {
+	if equality.Semantic.DeepEqual(withoutHeartbeats(changed.Status), mirror.Status) {
 		return nil
 	}
 	changed.Status = mirror.Status
-	changed.Status.Conditions = withTimes(hostNode)
+	changed.Status.Conditions = withHeartbeats(hostNode)
 	if err := scope.VirtualClient.Status().Update(ctx, changed); err != nil {
 		return fmt.Errorf("update status of node %q: %w", hostNode.Name, err)
 	}

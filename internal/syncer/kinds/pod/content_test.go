@@ -253,7 +253,7 @@ func testReadyBeforeBinding(t *testing.T, w *world) {
 	}
 }
 
-// testNodes: mirrors have no taint of admission's, and a tenant's own node is left alone.
+// testNodes: mirrors have no taint of admission's, their conditions say since when they are so, and a tenant's own node is left alone.
 func testNodes(t *testing.T, w *world) {
 	own := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "my-own"}}
 	create(t, w.tenant, own)
@@ -264,6 +264,9 @@ func testNodes(t *testing.T, w *world) {
 		}
 		if len(mirror.Spec.Taints) != 0 || len(mirror.Status.Conditions) != 1 || mirror.Status.DaemonEndpoints.KubeletEndpoint.Port != 10250 {
 			return fmt.Errorf("taints %v, status %+v", mirror.Spec.Taints, mirror.Status)
+		}
+		if ready := mirror.Status.Conditions[0]; ready.LastTransitionTime.IsZero() || ready.LastHeartbeatTime.IsZero() {
+			return fmt.Errorf("the condition %+v does not say since when it is so", ready)
 		}
 		return nil
 	})
