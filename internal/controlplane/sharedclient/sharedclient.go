@@ -39,12 +39,18 @@ const (
 
 // Client is the one connection of an API server to its datastore.
 type Client struct {
-	etcd *clientv3.Client
-	kv   clientv3.KV
+	etcd       *clientv3.Client
+	kv         clientv3.KV
+	compaction compaction
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
 }
 
 // New connects to the endpoint.
-func New(endpoint string) (*Client, error) {
+func New(endpoint string) (*Client, error) { return newClient(endpoint, compactionInterval) }
+
+func newClient(endpoint string, interval time.Duration) (*Client, error) {
 	etcd, err := clientv3.New(clientv3.Config{
 		Endpoints:            []string{endpoint},
 		DialTimeout:          dialTimeout,
@@ -58,11 +64,16 @@ func New(endpoint string) (*Client, error) {
 	}
 	// Upstream asks this for each resource's client; the answer is process-wide.
 	feature.DefaultFeatureSupportChecker.CheckClient(etcd.Ctx(), etcd, storage.RequestWatchProgress)
-	return &Client{etcd: etcd, kv: etcd3.NewETCDLatencyTracker(etcd.KV)}, nil
+	ctx, stop := context.WithCancel(context.Background())
+	client := &Client{etcd: etcd, kv: etcd3.NewETCDLatencyTracker(etcd.KV), stop: stop}
+	client.running.Go(func() { client.compaction.follow(ctx, etcd, interval) })
+	return client, nil
 }
 
 // Close ends the connection.
 func (c *Client) Close() error {
+	c.stop()
+	c.running.Wait()
 	if err := c.etcd.Close(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("close the datastore's client: %w", err)
 	}
@@ -140,8 +151,7 @@ func (c *Client) rawStorage(config *storagebackend.ConfigForResource, resourcePr
 		transformer = identity.NewEncryptCheckTransformer()
 	}
 	versioner := storage.APIObjectVersioner{}
-	// No compactor: the datastore compacts itself.
-	store, err := etcd3.New(client, nil, config.Codec, newObject, newList, config.Prefix, resourcePrefix, config.GroupResource,
+	store, err := etcd3.New(client, &c.compaction, config.Codec, newObject, newList, config.Prefix, resourcePrefix, config.GroupResource,
 		transformer, config.LeaseManagerConfig, etcd3.NewDefaultDecoder(config.Codec, versioner), versioner)
 	if err != nil {
 		closeClient()
