@@ -83,7 +83,9 @@ func (a *agent) addSync() error {
 	if err := a.manager.Add(manager.RunnableFunc(sync.Run)); err != nil {
 		return fmt.Errorf("add the sync engine: %w", err)
 	}
-	synced := func(tenant tenants.Tenant) bool { return sync.Synced(tenant.UID) }
+	synced := func(tenant tenants.Tenant) (ok bool, problem string) {
+		return sync.Synced(tenant.UID), sync.Problem(tenant.UID)
+	}
 	if err := virtualcluster.SetupWithManager(a.manager, a.lifecycleOptions(synced, custom.Problem), a.log.With("part", "lifecycle")); err != nil {
 		return fmt.Errorf("set up the lifecycle of virtual clusters: %w", err)
 	}

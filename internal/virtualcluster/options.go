@@ -50,8 +50,9 @@ type Options struct {
 	Door *pki.Authority
 	// Registry is filled with the tenants.
 	Registry *tenants.Registry
-	// Synced tells whether the sync engine serves a tenant. Nil leaves the condition Synced out.
-	Synced func(tenants.Tenant) bool
+	// Synced tells whether the sync engine serves a tenant, and what is wrong if it will not by waiting alone. Nil leaves the
+	// condition Synced out.
+	Synced func(tenants.Tenant) (ok bool, problem string)
 	// CustomResources tells what keeps the custom resources of a tenant's spec from being in step, as the reason of a condition and
 	// a message, both empty when nothing does. Nil leaves the condition CustomResourcesSynced out.
 	CustomResources func(tenants.Tenant) (reason, message string)

@@ -1,6 +1,7 @@
 package virtualcluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -128,10 +129,15 @@ func (r *Reconciler) reportSynced(vc *clusterv1alpha1.VirtualCluster) bool {
 		return true
 	}
 	tenant, ok := r.options.Registry.ByUID(vc.UID)
-	if ok && r.options.Synced(tenant) {
-		setCondition(vc, clusterv1alpha1.ConditionSynced, metav1.ConditionTrue, reasonServing, "The sync engine serves the virtual cluster")
-		return true
+	message := "The sync engine has not taken up the virtual cluster yet"
+	if ok {
+		isServed, problem := r.options.Synced(tenant)
+		if isServed {
+			setCondition(vc, clusterv1alpha1.ConditionSynced, metav1.ConditionTrue, reasonServing, "The sync engine serves the virtual cluster")
+			return true
+		}
+		message = cmp.Or(problem, message)
 	}
-	setCondition(vc, clusterv1alpha1.ConditionSynced, metav1.ConditionFalse, reasonNotServing, "The sync engine has not taken up the virtual cluster yet")
+	setCondition(vc, clusterv1alpha1.ConditionSynced, metav1.ConditionFalse, reasonNotServing, message)
 	return false
 }

@@ -95,6 +95,8 @@ type followed struct {
 	stop    context.CancelFunc
 	group   sync.WaitGroup
 	isReady atomic.Bool
+	// uncount takes the cache out of the tenant's footprint.
+	uncount func()
 }
 
 func (r *tenantRun) follow(kind int, dynamic Dynamic) error {
@@ -145,6 +147,10 @@ func (r *tenantRun) beginFollowing(kind int, dynamic Dynamic, host *hostType) (b
 		r.engine.queue.add(r.uid, work{kind: kind, key: dynamicKey(dynamic.Name, KeyOf(virtualObject))})
 	}, r.engine)
 	if err != nil {
+		stop()
+		return false, err
+	}
+	if one.uncount, err = r.footprint.watch(ctx, one.cache, dynamic.Empty()); err != nil {
 		stop()
 		return false, err
 	}
@@ -215,6 +221,7 @@ func (r *tenantRun) unfollow(name string) {
 func (r *tenantRun) endFollowing(one *followed) {
 	one.stop()
 	one.group.Wait()
+	one.uncount()
 	r.engine.hostTypes.release(one.Dynamic)
 }
 

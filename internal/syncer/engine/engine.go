@@ -33,6 +33,9 @@ type Options struct {
 	Workers int
 	// WorkersPerTenant is the share of one tenant. 0 means 16.
 	WorkersPerTenant int
+	// MaxCached is how many bytes of objects the agent keeps in memory of one tenant, counted as they are stored; in memory it
+	// is two or three times as much. 0 means 256 MiB.
+	MaxCached int64
 	// Usage counts what tenants keep on the host and bounds it. Nil means one without bounds.
 	Usage *hostusage.Usage
 	// Logger; nil means slog.Default().
@@ -61,6 +64,10 @@ type Engine struct {
 
 	mu      sync.RWMutex
 	running map[types.UID]*tenantRun // protected by mu
+	// tooLargeUntil are the tenants that are not served because of their size.
+	tooLargeUntil map[types.UID]time.Time // protected by mu
+
+	again chan struct{} // has an element when the registry has to be looked at without a change of it
 }
 
 // New makes an engine of these kinds. hostConfig reaches the host's API server as the agent.
@@ -69,7 +76,7 @@ func New(hostConfig *rest.Config, registry *tenants.Registry, kinds []Kind, opti
 	e := &Engine{
 		registry: registry, kinds: kinds, options: options, log: options.Logger, spaces: newSpaces(),
 		kindByID: map[string]int{}, running: map[types.UID]*tenantRun{},
-		remembered: map[types.UID]bool{},
+		remembered: map[types.UID]bool{}, tooLargeUntil: map[types.UID]time.Time{}, again: make(chan struct{}, 1),
 	}
 	for index, kind := range kinds {
 		if _, ok := e.kindByID[kind.Name]; ok {
@@ -98,6 +105,9 @@ func complete(options Options) Options {
 	}
 	if options.WorkersPerTenant == 0 {
 		options.WorkersPerTenant = 16
+	}
+	if options.MaxCached == 0 {
+		options.MaxCached = 256 << 20
 	}
 	if options.Usage == nil {
 		options.Usage = hostusage.New(hostusage.Limits{})
@@ -192,6 +202,8 @@ func (e *Engine) follow(ctx context.Context, cacheFailed <-chan error) error {
 			}
 			return fmt.Errorf("watch the host: %w", err)
 		case <-changes:
+			e.matchRegistry(ctx)
+		case <-e.again:
 			e.matchRegistry(ctx)
 		}
 	}

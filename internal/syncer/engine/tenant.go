@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
@@ -35,6 +36,8 @@ type tenantRun struct {
 	recorder    record.EventRecorder
 	broadcaster record.EventBroadcaster
 
+	footprint *footprint
+
 	// serving ends when the tenant is let go; work on its keys must then end, wherever it comes from.
 	serving context.Context
 	stop    context.CancelFunc
@@ -53,7 +56,7 @@ type tenantRun struct {
 func (e *Engine) matchRegistry(ctx context.Context) {
 	wanted := map[types.UID]tenants.Tenant{}
 	for _, tenant := range e.registry.List() {
-		if !tenant.Terminating && !tenant.Spec.Paused && tenant.VirtualConfig != nil {
+		if !tenant.Terminating && !tenant.Spec.Paused && tenant.VirtualConfig != nil && !e.isTooLarge(tenant.UID) {
 			wanted[tenant.UID] = tenant
 		}
 	}
@@ -112,6 +115,7 @@ func (e *Engine) stopAll() {
 
 func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 	run := &tenantRun{engine: e, uid: tenant.UID, types: map[string]*followed{}}
+	run.footprint = &footprint{most: e.options.MaxCached, exceeded: func() { e.tooLarge(run.uid) }}
 	run.tenant.Store(&tenant)
 	if err := run.connect(tenant.VirtualConfig); err != nil {
 		return err
@@ -211,6 +215,7 @@ func (r *tenantRun) connect(config *rest.Config) error {
 
 // watch adds the handlers of all kinds to the tenant's cache, before it starts.
 func (r *tenantRun) watch(ctx context.Context) error {
+	counted := map[schema.GroupVersionKind]bool{}
 	for index, kind := range r.engine.kinds {
 		if err := addIndexes(ctx, r.engine.log, r.cache, kind, Virtual); err != nil {
 			return err
@@ -222,6 +227,13 @@ func (r *tenantRun) watch(ctx context.Context) error {
 			handle := func(object client.Object) { r.engine.enqueueFrom(r, index, trigger, object) }
 			if err := addHandler(ctx, r.engine.log, r.cache, trigger, handle); err != nil {
 				return fmt.Errorf("kind %q: %w", kind.Name, err)
+			}
+			// What is watched whole and by its metadata is in two caches, of which one is counted: no kind does that.
+			if gvk := gvkOf(trigger.Object); !counted[gvk] {
+				counted[gvk] = true
+				if _, err := r.footprint.watch(ctx, r.cache, trigger.Object); err != nil {
+					return fmt.Errorf("kind %q: %w", kind.Name, err)
+				}
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package integration
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -82,4 +83,34 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	t.Error("nothing was refused")
+}
+
+// TestTooLarge: a tenant that fills its datastore does not fill the agent's memory; it is let go until it has deleted.
+func TestTooLarge(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.maxCached = 1 << 20
+	w.namespace(t, "flood")
+	stop := w.run(t)
+	note := strings.Repeat("x", 200<<10)
+	large := func(index int) *corev1.Service {
+		return newService("flood", fmt.Sprintf("large-%d", index), fmt.Sprintf("10.96.80.%d", index+1), func(virtualService *corev1.Service) {
+			virtualService.Annotations = map[string]string{"note": note}
+		})
+	}
+	const many = 6
+	for index := range many {
+		create(t, w.virtual, large(index))
+	}
+	eventually(t, "the tenant is let go", func() error {
+		return expect(!w.engine.Synced(w.tenant.UID) && w.engine.Problem(w.tenant.UID) != "", "problem = %q", w.engine.Problem(w.tenant.UID))
+	})
+	stop()
+	for index := range many - 2 {
+		remove(t, w.virtual, large(index))
+	}
+	w.run(t) // waits until the tenant is served
+	if problem := w.engine.Problem(w.tenant.UID); problem != "" {
+		t.Errorf("a tenant that has deleted has the problem: %s", problem)
+	}
 }

@@ -61,7 +61,10 @@ type world struct {
 	tenant      tenants.Tenant
 	ensurer     *namespaces.Ensurer
 	limits      hostusage.Limits
-	// hostCache is what the engine that runs sees of the host.
+	// maxCached bounds what the engine keeps of the tenant; 0 is the default.
+	maxCached int64
+	// engine is the one that runs, and hostCache what it sees of the host.
+	engine    *engine.Engine
 	hostCache client.Reader
 }
 
@@ -105,11 +108,11 @@ func (w *world) run(t *testing.T) (stop func()) {
 		service.New(time.Now), endpointslice.New(ranges), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(), event.New(),
 		networkpolicy.New(networkpolicy.Options{Ranges: ranges}), poddisruptionbudget.New(),
 		ingress.New(ingress.Options{Secrets: secrets}), referenced.NewKind(secrets), ingressclass.New(), priorityclass.New(), runtimeclass.New(),
-	}, engine.Options{Namespaces: w.ensurer, Usage: hostusage.New(w.limits), Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))})
+	}, engine.Options{Namespaces: w.ensurer, Usage: hostusage.New(w.limits), MaxCached: w.maxCached, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.hostCache = served.HostCache()
+	w.engine, w.hostCache = served, served.HostCache()
 	ranges.Follow(served.HostCache())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

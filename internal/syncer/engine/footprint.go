@@ -1,0 +1,113 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// The agent keeps in memory what it watches in a tenant, and a tenant can have as much of it as its own datastore
+// holds. So that one tenant cannot fill the memory of the agent of all, one that has more than a bound is let go, and
+// tried again later: by then it may have deleted some.
+
+// tooLargePause is when a tenant that was too large is tried again. Filling its caches once more costs some seconds of CPU.
+const tooLargePause = 10 * time.Minute
+
+// footprint counts what the caches hold of one tenant.
+type footprint struct {
+	held atomic.Int64
+	most int64
+	// exceeded is called with each object that is too much.
+	exceeded func()
+}
+
+// watch counts what a cache holds of one type. forget takes it out of the count, when the cache has ended.
+func (f *footprint) watch(ctx context.Context, from cache.Cache, empty client.Object) (forget func(), err error) {
+	informer, err := from.GetInformer(ctx, empty, cache.BlockUntilSynced(false))
+	if err != nil {
+		return nil, fmt.Errorf("count the cache of %T: %w", empty, err)
+	}
+	var held atomic.Int64
+	add := func(bytes int64) {
+		held.Add(bytes)
+		f.add(bytes)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(object any) { add(cachedSize(object)) },
+		UpdateFunc: func(old, new any) { add(cachedSize(new) - cachedSize(old)) },
+		DeleteFunc: func(object any) { add(-cachedSize(object)) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count the cache of %T: %w", empty, err)
+	}
+	return func() { f.add(-held.Swap(0)) }, nil
+}
+
+func (f *footprint) add(bytes int64) {
+	if f.held.Add(bytes) > f.most && bytes > 0 {
+		f.exceeded()
+	}
+}
+
+// cachedSize is about what an object takes, in proportion: in memory it is two or three times as much.
+func cachedSize(object any) int64 {
+	if unknown, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+		object = unknown.Obj
+	}
+	typed, ok := object.(client.Object)
+	if !ok {
+		return 0
+	}
+	return sizeOf(typed)
+}
+
+// tooLarge notes that a tenant has more than the agent keeps of one, and has it let go.
+func (e *Engine) tooLarge(uid types.UID) {
+	e.mu.Lock()
+	_, isNoted := e.tooLargeUntil[uid]
+	if !isNoted {
+		e.tooLargeUntil[uid] = time.Now().Add(tooLargePause)
+	}
+	e.mu.Unlock()
+	if isNoted {
+		return
+	}
+	e.log.Warn("Virtual cluster has more than the agent keeps in memory of one; it is let go", "uid", uid, "again", tooLargePause.String())
+	e.rematch()
+	time.AfterFunc(tooLargePause, e.rematch)
+}
+
+// rematch makes follow look at the registry again.
+func (e *Engine) rematch() {
+	select {
+	case e.again <- struct{}{}:
+	default: // it will, already
+	}
+}
+
+// isTooLarge tells whether a tenant must not be served for now.
+func (e *Engine) isTooLarge(uid types.UID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	until, ok := e.tooLargeUntil[uid]
+	if ok && !time.Now().Before(until) {
+		delete(e.tooLargeUntil, uid)
+		return false
+	}
+	return ok
+}
+
+// Problem says why a tenant is not served and will not be by waiting alone; it is empty when nothing is wrong.
+func (e *Engine) Problem(uid types.UID) string {
+	if !e.isTooLarge(uid) {
+		return ""
+	}
+	return fmt.Sprintf("The virtual cluster has more than %d MiB of pods, Services, metadata of Secrets and ConfigMaps, and other objects that the sync has to know. "+
+		"Nothing of it is synced; delete some. It is tried again every %s", e.options.MaxCached>>20, tooLargePause)
+}

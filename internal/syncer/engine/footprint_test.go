@@ -1,0 +1,44 @@
+package engine
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+func TestFootprint(t *testing.T) {
+	exceeded := 0
+	f := &footprint{most: 100, exceeded: func() { exceeded++ }}
+	f.add(90)
+	f.add(10)
+	if exceeded != 0 {
+		t.Error("as much as it may be is too much")
+	}
+	f.add(1)
+	if exceeded != 1 {
+		t.Errorf("exceeded was called %d times, want 1", exceeded)
+	}
+	f.add(-1)
+	if exceeded != 1 {
+		t.Error("an object that goes is too much")
+	}
+}
+
+func TestTooLargeIsTriedAgain(t *testing.T) {
+	e := &Engine{log: slog.New(slog.DiscardHandler), tooLargeUntil: map[types.UID]time.Time{}, again: make(chan struct{}, 1)}
+	e.options.MaxCached = 1 << 20
+	e.tooLarge("a")
+	e.tooLarge("a")
+	if !e.isTooLarge("a") || e.isTooLarge("b") || e.Problem("a") == "" || e.Problem("b") != "" {
+		t.Error("only a is too large")
+	}
+	if len(e.again) != 1 {
+		t.Error("nobody is told to let it go")
+	}
+	e.tooLargeUntil["a"] = time.Now().Add(-time.Second)
+	if e.isTooLarge("a") || e.Problem("a") != "" {
+		t.Error("it is not tried again")
+	}
+}
