@@ -143,8 +143,8 @@ func (r *tenantRun) beginFollowing(kind int, dynamic Dynamic, host *hostType) (b
 	ctx, stop := context.WithCancel(r.serving)
 	one := &followed{Dynamic: dynamic, host: host, stop: stop}
 	var err error
-	one.cache, err = newTypeCache(ctx, r.watchConfig, nil, dynamic, nil, func(virtualObject client.Object) {
-		r.engine.queue.add(r.uid, work{kind: kind, key: dynamicKey(dynamic.Name, KeyOf(virtualObject))})
+	one.cache, err = newTypeCache(ctx, r.watchConfig, nil, dynamic, nil, func(seen notice) {
+		r.engine.queue.addFor(r.uid, work{kind: kind, key: dynamicKey(dynamic.Name, KeyOf(seen.object))}, seen.cause(Virtual))
 	}, r.engine)
 	if err != nil {
 		stop()
@@ -188,14 +188,14 @@ func (r *tenantRun) sweepFollowed(ctx context.Context, kind int, one *followed) 
 			if side == Virtual {
 				r.engine.queue.add(r.uid, work{kind: kind, key: dynamicKey(one.Name, KeyOf(object))})
 			} else if r.concerns(object) {
-				r.enqueueHost(kind, one.Dynamic, object)
+				r.enqueueHost(kind, one.Dynamic, object, cause{})
 			}
 		}
 	}
 }
 
 // enqueueHost queues the key that a host object of a dynamic type belongs to.
-func (r *tenantRun) enqueueHost(kind int, dynamic Dynamic, hostObject client.Object) {
+func (r *tenantRun) enqueueHost(kind int, dynamic Dynamic, hostObject client.Object, why cause) {
 	scope := r.scope()
 	key, ok := scope.TenantKey(hostObject)
 	if !ok && dynamic.Everything {
@@ -203,7 +203,7 @@ func (r *tenantRun) enqueueHost(kind int, dynamic Dynamic, hostObject client.Obj
 		key.Namespace, ok = scope.TenantNamespace(hostObject.GetNamespace())
 	}
 	if ok {
-		r.engine.queue.add(r.uid, work{kind: kind, key: dynamicKey(dynamic.Name, key)})
+		r.engine.queue.addFor(r.uid, work{kind: kind, key: dynamicKey(dynamic.Name, key)}, why)
 	}
 }
 
@@ -237,7 +237,7 @@ func (r *tenantRun) endTypes() {
 }
 
 // newTypeCache makes a cache of one type, with a handler. A nil selector means all objects.
-func newTypeCache(ctx context.Context, config *rest.Config, httpClient *http.Client, dynamic Dynamic, selector labels.Selector, handle func(client.Object), e *Engine) (cache.Cache, error) {
+func newTypeCache(ctx context.Context, config *rest.Config, httpClient *http.Client, dynamic Dynamic, selector labels.Selector, handle func(notice), e *Engine) (cache.Cache, error) {
 	made, err := cache.New(config, cache.Options{
 		HTTPClient: httpClient, Scheme: Scheme, Mapper: dynamic.mapper(), DefaultLabelSelector: selector,
 		DefaultTransform: cache.TransformStripManagedFields(), ReaderFailOnMissingInformer: true,

@@ -87,7 +87,7 @@ func New(hostConfig *rest.Config, registry *tenants.Registry, kinds []Kind, opti
 	e.queue = newQueue(options.WorkersPerTenant, func(kind int) Lane { return kinds[kind].Lane })
 	e.hostTypes = newHostTypes(e, hostConfig)
 	var err error
-	if e.metrics, err = newMetrics(options.Registerer, e.depth, e.tenantCount); err != nil {
+	if e.metrics, err = newMetrics(options.Registerer, gauges{depth: e.depth, tenants: e.tenantCount, blocked: e.blockedCount}); err != nil {
 		return nil, fmt.Errorf("register the metrics of the sync: %w", err)
 	}
 	if e.hostClient, err = newHostClient(hostConfig, options.Usage); err != nil {
@@ -126,6 +126,7 @@ func complete(options Options) Options {
 func newHostClient(config *rest.Config, usage *hostusage.Usage) (client.Client, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Timeout = -1, callTimeout
+	config.Wrap(observed(Host))
 	direct, err := client.New(config, client.Options{Scheme: Scheme, Mapper: NewMapper()})
 	if err != nil {
 		return nil, err
@@ -210,6 +211,8 @@ func (e *Engine) follow(ctx context.Context, cacheFailed <-chan error) error {
 }
 
 func (e *Engine) depth() float64 { return float64(e.queue.depth()) }
+
+func (e *Engine) blockedCount() float64 { return float64(e.queue.blockedTenants()) }
 
 func (e *Engine) tenantCount() float64 {
 	e.mu.RLock()

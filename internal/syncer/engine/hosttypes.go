@@ -60,9 +60,10 @@ func (h *hostTypes) begin(kind int, dynamic Dynamic) (*hostType, error) {
 	watchConfig, callConfig := rest.CopyConfig(h.config), rest.CopyConfig(h.config)
 	watchConfig.QPS, watchConfig.Timeout = -1, 0
 	callConfig.QPS, callConfig.Timeout = -1, callTimeout
+	callConfig.Wrap(observed(Host))
 	var err error
-	made.cache, err = newTypeCache(ctx, watchConfig, nil, dynamic, selector, func(hostObject client.Object) {
-		h.changed(kind, dynamic, hostObject)
+	made.cache, err = newTypeCache(ctx, watchConfig, nil, dynamic, selector, func(seen notice) {
+		h.changed(kind, dynamic, seen)
 	}, h.engine)
 	if err != nil {
 		stop()
@@ -86,10 +87,10 @@ func (h *hostTypes) begin(kind int, dynamic Dynamic) (*hostType, error) {
 	return made, nil
 }
 
-func (h *hostTypes) changed(kind int, dynamic Dynamic, hostObject client.Object) {
-	for _, run := range h.engine.concerned(hostObject) {
+func (h *hostTypes) changed(kind int, dynamic Dynamic, seen notice) {
+	for _, run := range h.engine.concerned(seen.object) {
 		if is, ok := run.followedAs(dynamic.Name); ok && is == dynamic {
-			run.enqueueHost(kind, dynamic, hostObject)
+			run.enqueueHost(kind, dynamic, seen.object, seen.cause(Host))
 		}
 	}
 }

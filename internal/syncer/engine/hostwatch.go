@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -90,7 +91,7 @@ func (e *Engine) watchHost(ctx context.Context) error {
 					return fmt.Errorf("kind %q: %w", kind.Name, err)
 				}
 			}
-			handle := func(object client.Object) { e.hostChanged(index, trigger, object) }
+			handle := func(seen notice) { e.hostChanged(index, trigger, seen) }
 			if err := addHandler(ctx, e.log, e.hostCache, trigger, handle); err != nil {
 				return fmt.Errorf("kind %q: %w", kind.Name, err)
 			}
@@ -122,7 +123,7 @@ func addIndexes(ctx context.Context, log *slog.Logger, into cache.Cache, kind Ki
 	return nil
 }
 
-func addHandler(ctx context.Context, log *slog.Logger, from cache.Cache, trigger Trigger, handle func(client.Object)) error {
+func addHandler(ctx context.Context, log *slog.Logger, from cache.Cache, trigger Trigger, handle func(notice)) error {
 	informer, err := from.GetInformer(ctx, trigger.Object, cache.BlockUntilSynced(false))
 	if err != nil {
 		return err
@@ -132,40 +133,42 @@ func addHandler(ctx context.Context, log *slog.Logger, from cache.Cache, trigger
 }
 
 // handlerFuncs looks at the old and the new object of an update: a reference that was removed concerns what it named.
-func handlerFuncs(log *slog.Logger, trigger Trigger, handle func(client.Object)) toolscache.ResourceEventHandler {
-	one := func(object any) {
+func handlerFuncs(log *slog.Logger, trigger Trigger, handle func(notice)) toolscache.ResourceEventHandler {
+	one := func(object any, seen notice) {
 		if unknown, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
 			object = unknown.Obj
 		}
 		if typed, ok := object.(client.Object); ok {
-			handle(typed)
+			seen.object, seen.at = typed, time.Now()
+			handle(seen)
 		}
 	}
 	return toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    one,
-		DeleteFunc: one,
+		AddFunc:    func(object any) { one(object, notice{}) },
+		DeleteFunc: func(object any) { one(object, notice{isGone: true}) },
 		UpdateFunc: func(before, after any) {
 			old, isOld := before.(client.Object)
 			new, isNew := after.(client.Object)
 			if isOld && isNew && ignores(log, trigger, old, new) {
 				return
 			}
+			seen := notice{isEdited: isOld && isNew && isEdit(old, new)}
 			if trigger.Keys != nil {
-				one(before)
+				one(before, seen)
 			}
-			one(after)
+			one(after, seen)
 		},
 	}
 }
 
 // hostChanged queues the keys that a host object concerns.
-func (e *Engine) hostChanged(kind int, trigger Trigger, hostObject client.Object) {
+func (e *Engine) hostChanged(kind int, trigger Trigger, seen notice) {
 	concerned := e.concerned
 	if trigger.Everybody {
 		concerned = func(client.Object) []*tenantRun { return e.runsWhere(everyRun) }
 	}
-	for _, run := range concerned(hostObject) {
-		e.enqueueFrom(run, kind, trigger, hostObject)
+	for _, run := range concerned(seen.object) {
+		e.enqueueFrom(run, kind, trigger, seen.object, seen.cause(Host))
 	}
 }
 
@@ -198,19 +201,26 @@ func (e *Engine) runsWhere(want func(*tenantRun) bool) []*tenantRun {
 	return runs
 }
 
-func (e *Engine) enqueueFrom(run *tenantRun, kind int, trigger Trigger, object client.Object) {
+// enqueueFrom queues what an object of a trigger concerns, and remembers why.
+func (e *Engine) enqueueFrom(run *tenantRun, kind int, trigger Trigger, object client.Object, why cause) {
 	scope := run.scope()
-	if trigger.Keys != nil {
-		for _, key := range keysOf(e.log, trigger, scope, object) {
-			e.queue.add(run.uid, work{kind: kind, key: key})
+	if trigger.Keys == nil && trigger.Side == Virtual {
+		e.queue.addFor(run.uid, work{kind: kind, key: KeyOf(object)}, why)
+		return
+	}
+	own, hasOwn := scope.TenantKey(object)
+	if trigger.Keys == nil {
+		if hasOwn {
+			e.queue.addFor(run.uid, work{kind: kind, key: own}, why)
 		}
 		return
 	}
-	if trigger.Side == Virtual {
-		e.queue.add(run.uid, work{kind: kind, key: KeyOf(object)})
-		return
-	}
-	if key, ok := scope.TenantKey(object); ok {
-		e.queue.add(run.uid, work{kind: kind, key: key})
+	isCopy := hasOwn && trigger.Side == Host && reflect.TypeOf(object) == reflect.TypeOf(e.kinds[kind].Object)
+	for _, key := range keysOf(e.log, trigger, scope, object) {
+		if isCopy && key == own {
+			e.queue.addFor(run.uid, work{kind: kind, key: key}, why)
+		} else {
+			e.queue.addFor(run.uid, work{kind: kind, key: key}, why.ofAnother())
+		}
 	}
 }

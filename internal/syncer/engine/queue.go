@@ -18,6 +18,7 @@ type item struct {
 	tenant types.UID
 	work
 	queuedAt time.Time
+	why      cause
 }
 
 // queue holds the work of all tenants and hands it out in turn: one piece a tenant, then the next tenant's. Its size is
@@ -42,6 +43,7 @@ type tenantQueue struct {
 	processing map[work]bool // the value says that the work must be done again
 	delayed    map[work]*delay
 	failures   map[work]int
+	causes     map[work]cause // of what is queued, delayed, or must be done again
 
 	held    bool // caches are not filled yet, or the tenant is not ready
 	gone    bool
@@ -72,6 +74,7 @@ func (q *queue) open(uid types.UID) {
 	q.tenants[uid] = &tenantQueue{
 		uid: uid, held: true, limit: q.perTenant,
 		queued: map[work]time.Time{}, processing: map[work]bool{}, delayed: map[work]*delay{}, failures: map[work]int{},
+		causes: map[work]cause{},
 	}
 }
 
@@ -112,10 +115,27 @@ func (q *queue) close() {
 }
 
 // add queues work now. Unknown tenants are ignored: their work is found again when they are taken up.
-func (q *queue) add(uid types.UID, w work) {
+func (q *queue) add(uid types.UID, w work) { q.addFor(uid, w, cause{}) }
+
+// addFor queues work now and remembers what for.
+func (q *queue) addFor(uid types.UID, w work, why cause) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.keepLocked(uid, w, why)
 	q.addLocked(uid, w)
+}
+
+// keep remembers what work is for that comes again after a failure.
+func (q *queue) keep(it item, why cause) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.keepLocked(it.tenant, it.work, why)
+}
+
+func (q *queue) keepLocked(uid types.UID, w work, why cause) {
+	if t, ok := q.tenants[uid]; ok && !t.gone && why != (cause{}) {
+		t.causes[w] = t.causes[w].and(why)
+	}
 }
 
 func (q *queue) addLocked(uid types.UID, w work) {
@@ -207,8 +227,9 @@ func (q *queue) take() (next item, ok bool) {
 			continue
 		}
 		w := t.pop()
-		next = item{tenant: t.uid, work: w, queuedAt: t.queued[w]}
+		next = item{tenant: t.uid, work: w, queuedAt: t.queued[w], why: t.causes[w]}
 		delete(t.queued, w)
+		delete(t.causes, w)
 		t.processing[w] = false
 		q.consider(t)
 		return next, true
@@ -321,6 +342,19 @@ func (q *queue) depth() int {
 	total := 0
 	for _, t := range q.tenants {
 		total += len(t.queued)
+	}
+	return total
+}
+
+// blockedTenants is the number of tenants that the breaker keeps from being served.
+func (q *queue) blockedTenants() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	total := 0
+	for _, t := range q.tenants {
+		if t.blocked {
+			total++
+		}
 	}
 	return total
 }

@@ -30,7 +30,7 @@ func (r *tenantRun) sweep(ctx context.Context, side Side, from client.Reader) {
 			}
 			for _, object := range objects {
 				if side == Virtual || r.concerns(object) {
-					r.engine.enqueueFrom(r, index, trigger, object)
+					r.engine.enqueueFrom(r, index, trigger, object, cause{})
 				}
 			}
 		}

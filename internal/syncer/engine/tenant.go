@@ -189,11 +189,12 @@ func (r *tenantRun) connect(config *rest.Config) error {
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return &breaker{
 			next:   next,
-			block:  func(pause time.Duration) bool { return r.engine.queue.block(r.uid, pause) },
+			block:  r.block,
 			slower: func(began time.Time) { r.engine.queue.slower(r.uid, began) },
 			faster: func() bool { return r.engine.queue.faster(r.uid) },
 		}
 	})
+	config.Wrap(observed(Virtual))
 	r.callConfig = config
 	if r.callHTTP, err = rest.HTTPClientFor(config); err != nil {
 		return fmt.Errorf("make the connection: %w", err)
@@ -213,6 +214,15 @@ func (r *tenantRun) connect(config *rest.Config) error {
 	return nil
 }
 
+// block is called by the breaker.
+func (r *tenantRun) block(pause time.Duration) bool {
+	isNew := r.engine.queue.block(r.uid, pause)
+	if isNew {
+		r.engine.metrics.breakers.Inc()
+	}
+	return isNew
+}
+
 // watch adds the handlers of all kinds to the tenant's cache, before it starts.
 func (r *tenantRun) watch(ctx context.Context) error {
 	counted := map[schema.GroupVersionKind]bool{}
@@ -224,7 +234,7 @@ func (r *tenantRun) watch(ctx context.Context) error {
 			if trigger.Side != Virtual {
 				continue
 			}
-			handle := func(object client.Object) { r.engine.enqueueFrom(r, index, trigger, object) }
+			handle := func(seen notice) { r.engine.enqueueFrom(r, index, trigger, seen.object, seen.cause(Virtual)) }
 			if err := addHandler(ctx, r.engine.log, r.cache, trigger, handle); err != nil {
 				return fmt.Errorf("kind %q: %w", kind.Name, err)
 			}

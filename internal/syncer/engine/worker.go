@@ -39,7 +39,9 @@ func (e *Engine) process(ctx context.Context, it item) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
 	defer context.AfterFunc(run.serving, cancel)()
-	result, err := reconcile(ctx, kind, scope, it.key)
+	tried := &attempt{kind: kind.Name, metrics: e.metrics, why: it.why}
+	result, err := reconcile(tried.in(ctx), kind, scope, it.key)
+	it.why = tried.measure()
 	e.metrics.waited.WithLabelValues(kind.Name).Observe(started.Sub(it.queuedAt).Seconds())
 	e.metrics.worked.WithLabelValues(kind.Name).Observe(time.Since(started).Seconds())
 	if err == nil {
@@ -52,11 +54,16 @@ func (e *Engine) process(ctx context.Context, it item) time.Duration {
 // fail tells whoever must know about an error and returns when to try again.
 func (e *Engine) fail(ctx context.Context, run *tenantRun, scope *Scope, it item, err error) time.Duration {
 	kind, failures := e.kinds[it.kind], e.queue.failed(it)
+	refusal, isTold := told(err)
+	// What the host does not want, or cannot have yet, comes late for another reason than the agent.
+	if !isTold && !errors.Is(err, ErrPredecessor) {
+		e.queue.keep(it, it.why)
+	}
 	if isRace(err) || errors.Is(err, ErrPredecessor) {
 		e.metrics.failures.WithLabelValues(kind.Name, "race").Inc()
 		return backOff(failures, retryFirst)
 	}
-	if refusal, ok := told(err); ok {
+	if isTold {
 		e.metrics.failures.WithLabelValues(kind.Name, "refused").Inc()
 		e.log.Debug("Object is not on the host", "kind", kind.Name, "vcluster", run.name(), "key", it.key.String(), "error", err)
 		e.tell(ctx, scope, kind, it.key, refusal)

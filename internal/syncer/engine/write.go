@@ -35,6 +35,7 @@ func (s *Scope) CreateHost(ctx context.Context, virtualObject, hostObject client
 	err := s.HostClient.Create(ctx, hostObject)
 	switch {
 	case err == nil:
+		noteMade(ctx, virtualObject)
 		return nil
 	case apierrors.IsAlreadyExists(err):
 		return s.claim(ctx, virtualObject, hostObject)
@@ -90,6 +91,7 @@ func UpdateHost[T client.Object](ctx context.Context, s *Scope, hostObject T, ch
 	if err := s.HostClient.Update(ctx, updated); err != nil {
 		return hostObject, s.hostError("update", hostObject, err)
 	}
+	NoteChanged(ctx, hostObject, updated)
 	return updated, nil
 }
 

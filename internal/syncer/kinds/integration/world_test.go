@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -65,6 +66,8 @@ type world struct {
 	maxCached int64
 	// engine is the one that runs, and hostCache what it sees of the host.
 	engine    *engine.Engine
+	// metrics are those of the engines; nil means that nobody reads them.
+	metrics *prometheus.Registry
 	hostCache client.Reader
 }
 
@@ -104,11 +107,18 @@ func (w *world) run(t *testing.T) (stop func()) {
 	}
 	ranges := hostranges.NewSource(newClient(t, w.agentConfig), time.Now)
 	secrets := pod.NewSecretCopier(ingress.SecretReferrer())
+	options := engine.Options{
+		Namespaces: w.ensurer, Usage: hostusage.New(w.limits), MaxCached: w.maxCached,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+	}
+	if w.metrics != nil {
+		options.Registerer = w.metrics
+	}
 	served, err := engine.New(w.agentConfig, registry, []engine.Kind{
 		service.New(time.Now), endpointslice.New(ranges), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(), event.New(),
 		networkpolicy.New(networkpolicy.Options{Ranges: ranges}), poddisruptionbudget.New(),
 		ingress.New(ingress.Options{Secrets: secrets}), referenced.NewKind(secrets), ingressclass.New(), priorityclass.New(), runtimeclass.New(),
-	}, engine.Options{Namespaces: w.ensurer, Usage: hostusage.New(w.limits), MaxCached: w.maxCached, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))})
+	}, options)
 	if err != nil {
 		t.Fatal(err)
 	}

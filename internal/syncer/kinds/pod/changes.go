@@ -36,6 +36,7 @@ func (k *kind) write(ctx context.Context, scope *engine.Scope, subresource strin
 	if _, err := patch(ctx, scope.HostClient, subresource, hostPod, changed); err != nil {
 		return &engine.HostError{Action: "change pod " + engine.KeyOf(hostPod).String(), Err: err}
 	}
+	engine.NoteChanged(ctx, hostPod, changed)
 	return nil
 }
 
