@@ -31,6 +31,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/addressdoor/reservation"
 	"github.com/matryoshka-dev/matryoshka/internal/dooridentity"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
 
@@ -334,6 +335,7 @@ func TestHostErrors(t *testing.T) {
 			code: http.StatusForbidden, says: "quota or policy", hushed: "serviceaccount",
 		},
 		"busy":     {err: apierrors.NewTooManyRequests("host apiserver is busy", 1), code: http.StatusServiceUnavailable, says: "try again", hushed: "apiserver"},
+		"paced":    {err: fmt.Errorf("ensure the namespace: %w", &hostpace.BusyError{}), code: http.StatusServiceUnavailable, says: "the host cluster is busy", hushed: "API server"},
 		"network":  {err: fmt.Errorf("dial tcp 10.0.0.1:443: refused"), code: http.StatusServiceUnavailable, says: "try again", hushed: "10.0.0.1"},
 		"anything": {err: apierrors.NewInternalError(errors.New("etcd at 10.0.0.2")), code: http.StatusInternalServerError, says: "agent's log", hushed: "10.0.0.2"},
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/addressdoor/reservation"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
@@ -72,6 +73,10 @@ func (d *Door) explain(tenant tenants.Tenant, request reservation.Request, err e
 	}
 	if exceeded := (&hostusage.ExceededError{}); errors.As(err, &exceeded) {
 		return apierrors.NewForbidden(serviceResource, service.Name, exceeded)
+	}
+	if busy := (&hostpace.BusyError{}); errors.As(err, &busy) {
+		log.Info("Reservation must be retried", "error", err)
+		return unavailable("the host cluster is busy; try again in a moment")
 	}
 	answered, ok := hostStatus(err)
 	if !ok {

@@ -117,7 +117,7 @@ func hostConfig(kubeconfig string) (*rest.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The host's own flow control decides how much the agent may ask.
+	// No fixed rate: the host's own flow control decides how much the agent may ask, and the sync keeps to it; see hostpace.
 	config.QPS = -1
 	config.UserAgent = "matryoshka-agent"
 	return config, nil

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/customresource"
@@ -62,15 +63,32 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source, cu
 	})
 }
 
+// pacedHost is a client that keeps the pace of the sync: its workers make namespaces by it.
+func (a *agent) pacedHost(pace *hostpace.Pace) (client.Client, error) {
+	config := rest.CopyConfig(a.config.Host)
+	config.Wrap(pace.Wrap)
+	paced, err := client.New(config, client.Options{Scheme: a.manager.GetScheme(), Mapper: a.manager.GetRESTMapper()})
+	if err != nil {
+		return nil, fmt.Errorf("make the sync's client of the host: %w", err)
+	}
+	return paced, nil
+}
+
 // addSync adds the lifecycle controller and the sync engine, which the lifecycle asks whether a tenant is served.
 func (a *agent) addSync() error {
 	ranges := hostranges.NewSource(a.host, time.Now)
-	a.namespaces = namespaces.New(client.WithFieldOwner(a.host, engine.FieldManager), namespaces.Options{
+	pace := hostpace.New(hostpace.Options{})
+	paced, err := a.pacedHost(pace)
+	if err != nil {
+		return err
+	}
+	a.namespaces = namespaces.New(client.WithFieldOwner(paced, engine.FieldManager), namespaces.Options{
 		SystemNamespace: a.config.Namespace, Ranges: ranges, MaxNamespaces: a.config.Limits.Namespaces,
 	})
 	custom := customresource.New(customresource.Options{})
 	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces, ranges, custom), engine.Options{
 		Namespaces: a.namespaces,
+		Pace:       pace,
 		Usage:      hostusage.New(a.config.Limits),
 		Logger:     a.log.With("part", "sync"),
 		Registerer: metrics.Registry,

@@ -85,9 +85,10 @@ func (o *observer) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// noteMade counts a copy that is made again because somebody had deleted it.
+// noteMade counts a copy that is made again because somebody had deleted it: there was one of this very object. That it is gone
+// may be seen in the cache before its deletion is told.
 func noteMade(ctx context.Context, virtualObject client.Object) {
-	if a, ok := attemptOf(ctx); ok && a.why.lostCopyOf != "" && a.why.lostCopyOf == virtualObject.GetUID() {
+	if a, ok := attemptOf(ctx); ok && a.why.copyOf != "" && a.why.copyOf == virtualObject.GetUID() {
 		a.metrics.repairs.WithLabelValues(a.kind, repairDeleted).Inc()
 	}
 }

@@ -15,24 +15,30 @@ import (
 type cause struct {
 	// virtual and host are when the agent first saw the change of that side; zero means none.
 	virtual, host time.Time
-	// isEdited says that the host copy of this very key was changed, lostCopyOf that one of this tenant object went away.
-	isEdited   bool
-	lostCopyOf types.UID
+	// copyOf is the tenant object whose host copy came, was changed or went away; isEdited says that it was changed.
+	copyOf   types.UID
+	isEdited bool
 }
 
 // and is both causes: the lag counts from the older change.
 func (c cause) and(other cause) cause {
 	c.virtual, c.host = older(c.virtual, other.virtual), older(c.host, other.host)
 	c.isEdited = c.isEdited || other.isEdited
-	if other.lostCopyOf != "" {
-		c.lostCopyOf = other.lostCopyOf
+	if other.copyOf != "" {
+		c.copyOf = other.copyOf
 	}
 	return c
 }
 
 // ofAnother is the cause for a key that the changed object is not the copy of.
 func (c cause) ofAnother() cause {
-	c.isEdited, c.lostCopyOf = false, ""
+	c.isEdited, c.copyOf = false, ""
+	return c
+}
+
+// untimed is the cause of what the host does not want, or cannot have yet: it comes late for another reason than the agent.
+func (c cause) untimed() cause {
+	c.virtual, c.host = time.Time{}, time.Time{}
 	return c
 }
 
@@ -48,18 +54,13 @@ type notice struct {
 	object   client.Object
 	at       time.Time
 	isEdited bool // what somebody may edit of it has changed, and not its status alone
-	isGone   bool
 }
 
 func (n notice) cause(side Side) cause {
 	if side == Virtual {
 		return cause{virtual: n.at}
 	}
-	why := cause{host: n.at, isEdited: n.isEdited}
-	if n.isGone {
-		why.lostCopyOf = types.UID(n.object.GetAnnotations()[mapping.AnnotationTenantUID])
-	}
-	return why
+	return cause{host: n.at, isEdited: n.isEdited, copyOf: types.UID(n.object.GetAnnotations()[mapping.AnnotationTenantUID])}
 }
 
 // isEdit tells whether more than the status of an object has changed. Types without generations say nothing about it.

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
@@ -36,6 +37,8 @@ type Options struct {
 	// MaxCached is how many bytes of objects the agent keeps in memory of one tenant, counted as they are stored; in memory it
 	// is two or three times as much. 0 means 256 MiB.
 	MaxCached int64
+	// Pace adapts how many calls to the host run at once. Nil means one with the defaults.
+	Pace *hostpace.Pace
 	// Usage counts what tenants keep on the host and bounds it. Nil means one without bounds.
 	Usage *hostusage.Usage
 	// Logger; nil means slog.Default().
@@ -87,10 +90,13 @@ func New(hostConfig *rest.Config, registry *tenants.Registry, kinds []Kind, opti
 	e.queue = newQueue(options.WorkersPerTenant, func(kind int) Lane { return kinds[kind].Lane })
 	e.hostTypes = newHostTypes(e, hostConfig)
 	var err error
-	if e.metrics, err = newMetrics(options.Registerer, gauges{depth: e.depth, tenants: e.tenantCount, blocked: e.blockedCount}); err != nil {
+	if e.metrics, err = newMetrics(options.Registerer, gauges{
+		depth: e.depth, tenants: e.tenantCount, blocked: e.blockedCount,
+		throttled: func() float64 { return float64(options.Pace.Throttled()) }, calls: func() float64 { return float64(options.Pace.Limit()) },
+	}); err != nil {
 		return nil, fmt.Errorf("register the metrics of the sync: %w", err)
 	}
-	if e.hostClient, err = newHostClient(hostConfig, options.Usage); err != nil {
+	if e.hostClient, err = newHostClient(hostConfig, options.Pace, options.Usage); err != nil {
 		return nil, fmt.Errorf("make the client of the host: %w", err)
 	}
 	if e.hostCache, err = newHostCache(hostConfig, kinds); err != nil {
@@ -109,6 +115,9 @@ func complete(options Options) Options {
 	if options.MaxCached == 0 {
 		options.MaxCached = 256 << 20
 	}
+	if options.Pace == nil {
+		options.Pace = hostpace.New(hostpace.Options{})
+	}
 	if options.Usage == nil {
 		options.Usage = hostusage.New(hostusage.Limits{})
 	}
@@ -121,11 +130,12 @@ func complete(options Options) Options {
 	return options
 }
 
-// newHostClient makes a client that has no rate limit of its own (the host's priority and fairness decides) and
+// newHostClient makes a client that has no fixed rate (it follows what the host's priority and fairness allows) and
 // refuses fields that the host does not know: an older host would drop them in silence and run something weaker.
-func newHostClient(config *rest.Config, usage *hostusage.Usage) (client.Client, error) {
+func newHostClient(config *rest.Config, pace *hostpace.Pace, usage *hostusage.Usage) (client.Client, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Timeout = -1, callTimeout
+	config.Wrap(pace.Wrap)
 	config.Wrap(observed(Host))
 	direct, err := client.New(config, client.Options{Scheme: Scheme, Mapper: NewMapper()})
 	if err != nil {

@@ -3,8 +3,11 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
 )
 
 // Reasons of the events by which a tenant learns that an object is not on the host.
@@ -67,6 +70,15 @@ func told(err error) (refusal *Refusal, ok bool) {
 		return nil, false
 	}
 	return &Refusal{Reason: ReasonHostRejected, Message: hostError.Err.Error()}, true
+}
+
+// throttled tells whether the host has no room for a call now, and when to try again.
+func throttled(err error) (after time.Duration, ok bool) {
+	busy := (*hostpace.BusyError)(nil)
+	if !errors.As(err, &busy) {
+		return 0, false
+	}
+	return max(busy.After, retryFirst), true
 }
 
 // isRace tells whether an error only says that somebody else was faster: the key comes again and nobody is told.

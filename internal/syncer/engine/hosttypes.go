@@ -60,6 +60,7 @@ func (h *hostTypes) begin(kind int, dynamic Dynamic) (*hostType, error) {
 	watchConfig, callConfig := rest.CopyConfig(h.config), rest.CopyConfig(h.config)
 	watchConfig.QPS, watchConfig.Timeout = -1, 0
 	callConfig.QPS, callConfig.Timeout = -1, callTimeout
+	callConfig.Wrap(h.engine.options.Pace.Wrap)
 	callConfig.Wrap(observed(Host))
 	var err error
 	made.cache, err = newTypeCache(ctx, watchConfig, nil, dynamic, selector, func(seen notice) {

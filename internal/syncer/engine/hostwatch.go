@@ -145,7 +145,7 @@ func handlerFuncs(log *slog.Logger, trigger Trigger, handle func(notice)) toolsc
 	}
 	return toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(object any) { one(object, notice{}) },
-		DeleteFunc: func(object any) { one(object, notice{isGone: true}) },
+		DeleteFunc: func(object any) { one(object, notice{}) },
 		UpdateFunc: func(before, after any) {
 			old, isOld := before.(client.Object)
 			new, isNew := after.(client.Object)

@@ -25,7 +25,7 @@ type metrics struct {
 
 // gauges are what the metrics read when somebody asks.
 type gauges struct {
-	depth, tenants, blocked func() float64
+	depth, tenants, blocked, throttled, calls func() float64
 }
 
 func newMetrics(registerer prometheus.Registerer, read gauges) (*metrics, error) {
@@ -44,7 +44,7 @@ func newMetrics(registerer prometheus.Registerer, read gauges) (*metrics, error)
 			Name: "matryoshka_sync_work_seconds", Help: "Time a key was worked on.", Buckets: buckets,
 		}, []string{"kind"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "matryoshka_sync_errors_total", Help: "Keys that ended in an error, by cause: refused, race, panic or other.",
+			Name: "matryoshka_sync_errors_total", Help: "Keys that ended in an error, by cause: refused, race, throttled, panic or other.",
 		}, []string{"kind", "cause"}),
 		conflicts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "matryoshka_sync_conflicts_total",
@@ -66,6 +66,12 @@ func newMetrics(registerer prometheus.Registerer, read gauges) (*metrics, error)
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "matryoshka_sync_tenants_blocked", Help: "Virtual clusters that are left alone for now because their API server does not answer.",
 		}, read.blocked),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "matryoshka_sync_host_throttled_total", Help: "Calls that the host's API server turned away because it has too many requests (429).",
+		}, read.throttled),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "matryoshka_sync_host_calls_limit", Help: "How many calls to the host may run at once: less after calls were turned away, more again as they are needed and taken.",
+		}, read.calls),
 	}
 	for _, collector := range collectors {
 		if err := registerer.Register(collector); err != nil {

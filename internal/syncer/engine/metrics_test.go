@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
 )
 
 // series are the values of all series of a registry, counts for histograms, by name and labels.
@@ -49,7 +50,7 @@ func testMetrics(t *testing.T) (*metrics, *prometheus.Registry) {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	none := func() float64 { return 0 }
-	m, err := newMetrics(registry, gauges{depth: none, tenants: none, blocked: none})
+	m, err := newMetrics(registry, gauges{depth: none, tenants: none, blocked: none, throttled: none, calls: none})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,8 +149,9 @@ func TestRepairsAreWhatOnlyTheHostHasChanged(t *testing.T) {
 		"TenantChangedToo":   {why: cause{host: now, virtual: now, isEdited: true}, before: "a", after: "a"},
 		"TakenOver":          {why: cause{host: now, isEdited: true}, before: "", after: "a"},
 		"Sweep":              {before: "a", after: "a"},
-		"Deleted":            {why: cause{host: now, lostCopyOf: "a"}, made: "a", wantAgain: 1},
-		"PredecessorDeleted": {why: cause{host: now, lostCopyOf: "old"}, made: "a"},
+		"Deleted":            {why: cause{host: now, copyOf: "a"}, made: "a", wantAgain: 1},
+		"GoneAlready":        {why: cause{host: now, copyOf: "a", isEdited: true}, made: "a", wantAgain: 1},
+		"PredecessorDeleted": {why: cause{host: now, copyOf: "old"}, made: "a"},
 		"FirstMade":          {why: cause{virtual: now}, made: "a"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -187,34 +189,36 @@ func TestNoticesOfEdits(t *testing.T) {
 		"Add":    {func() { handler.OnAdd(pod, false) }, notice{}},
 		"Status": {func() { handler.OnUpdate(pod, running) }, notice{}},
 		"Label":  {func() { handler.OnUpdate(pod, labelled) }, notice{isEdited: true}},
-		"Delete": {func() { handler.OnDelete(pod) }, notice{isGone: true}},
+		"Delete": {func() { handler.OnDelete(pod) }, notice{}},
 	} {
 		got = notice{}
 		tc.do()
-		if got.object == nil || got.at.IsZero() || got.isEdited != tc.want.isEdited || got.isGone != tc.want.isGone {
+		if got.object == nil || got.at.IsZero() || got.isEdited != tc.want.isEdited {
 			t.Errorf("%s: %+v, want %+v", name, got, tc.want)
 		}
-		if got.isGone && (got.cause(Host).lostCopyOf != "u" || got.cause(Virtual).lostCopyOf != "") {
+		if got.cause(Host).copyOf != "u" || got.cause(Virtual).copyOf != "" {
 			t.Errorf("%s: causes %+v and %+v", name, got.cause(Host), got.cause(Virtual))
 		}
 	}
 }
 
-// TestLagGoesOnOverFailures: what has failed is measured from the first change, and what the host refused not at all.
+// TestLagGoesOnOverFailures: what has failed is measured from the first change, and what the host refused not at all; what was found on
+// the host is not forgotten.
 func TestLagGoesOnOverFailures(t *testing.T) {
 	first := time.Now().Add(-time.Minute)
 	for name, tc := range map[string]struct {
 		err  error
 		want cause
 	}{
-		"Failed":  {errors.New("the server is on fire"), cause{virtual: first}},
-		"Refused": {Refuse(ReasonNotSupported, "no"), cause{}},
-		"Waits":   {fmt.Errorf("create: %w", ErrPredecessor), cause{}},
+		"Failed":  {errors.New("the server is on fire"), cause{virtual: first, copyOf: "u"}},
+		"Refused": {Refuse(ReasonNotSupported, "no"), cause{copyOf: "u"}},
+		"Busy":    {&HostError{Action: "create", Err: &hostpace.BusyError{}}, cause{virtual: first, copyOf: "u"}},
+		"Waits":   {fmt.Errorf("create: %w", ErrPredecessor), cause{copyOf: "u"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e, run := oneRun(t, Kind{Name: "thing", Reconcile: func(context.Context, *Scope, Key) (Result, error) { return Result{}, tc.err }})
 			w := work{key: Key{Name: "a"}}
-			e.queue.addFor(run.uid, w, cause{virtual: first})
+			e.queue.addFor(run.uid, w, cause{virtual: first, copyOf: "u"})
 			it := takeOne(t, e.queue)
 			e.queue.done(it, e.process(t.Context(), it))
 			e.queue.add(run.uid, w) // in place of waiting for the delay
@@ -223,6 +227,24 @@ func TestLagGoesOnOverFailures(t *testing.T) {
 			}
 			e.queue.done(it, 0)
 		})
+	}
+}
+
+// TestBusyHostIsNoFailureOfAKey: however often the host has no room, a key comes again as soon as it has some, and not
+// later each time.
+func TestBusyHostIsNoFailureOfAKey(t *testing.T) {
+	busy := &hostpace.BusyError{After: time.Second}
+	e, run := oneRun(t, Kind{Name: "thing", Reconcile: func(context.Context, *Scope, Key) (Result, error) {
+		return Result{}, &HostError{Action: "create", Err: fmt.Errorf("post: %w", busy)}
+	}})
+	for range 20 {
+		e.queue.add(run.uid, work{key: Key{Name: "a"}})
+		it := takeOne(t, e.queue)
+		after := e.process(t.Context(), it)
+		if after != time.Second {
+			t.Fatalf("it comes again after %s", after)
+		}
+		e.queue.done(it, after)
 	}
 }
 
@@ -237,11 +259,11 @@ func TestQueueMergesCauses(t *testing.T) {
 	if want := (cause{virtual: first, host: third, isEdited: true}); it.why != want {
 		t.Errorf("got %+v, want %+v", it.why, want)
 	}
-	q.addFor("a", w, cause{host: second, lostCopyOf: "u"})
+	q.addFor("a", w, cause{host: second, copyOf: "u"})
 	q.keep(it, cause{host: third})
 	q.done(it, 0)
 	it = takeOne(t, q)
-	if want := (cause{host: second, lostCopyOf: "u"}); it.why != want {
+	if want := (cause{host: second, copyOf: "u"}); it.why != want {
 		t.Errorf("again %+v, want %+v", it.why, want)
 	}
 	q.done(it, 0)
@@ -255,7 +277,7 @@ func TestBreakerOpeningsAreCounted(t *testing.T) {
 	e, run := oneRun(t, Kind{Name: "thing"})
 	none := func() float64 { return 0 }
 	var err error
-	if e.metrics, err = newMetrics(registry, gauges{depth: none, tenants: none, blocked: e.blockedCount}); err != nil {
+	if e.metrics, err = newMetrics(registry, gauges{depth: none, tenants: none, blocked: e.blockedCount, throttled: none, calls: none}); err != nil {
 		t.Fatal(err)
 	}
 	if !run.block(time.Hour) || run.block(time.Hour) {
@@ -271,7 +293,7 @@ func TestBreakerOpeningsAreCounted(t *testing.T) {
 func BenchmarkCause(b *testing.B) {
 	registry := prometheus.NewRegistry()
 	none := func() float64 { return 0 }
-	m, err := newMetrics(registry, gauges{depth: none, tenants: none, blocked: none})
+	m, err := newMetrics(registry, gauges{depth: none, tenants: none, blocked: none, throttled: none, calls: none})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -53,12 +53,18 @@ func (e *Engine) process(ctx context.Context, it item) time.Duration {
 
 // fail tells whoever must know about an error and returns when to try again.
 func (e *Engine) fail(ctx context.Context, run *tenantRun, scope *Scope, it item, err error) time.Duration {
-	kind, failures := e.kinds[it.kind], e.queue.failed(it)
-	refusal, isTold := told(err)
-	// What the host does not want, or cannot have yet, comes late for another reason than the agent.
-	if !isTold && !errors.Is(err, ErrPredecessor) {
+	kind := e.kinds[it.kind]
+	if after, ok := throttled(err); ok { // no failure of the key: it takes its turn again, as soon as its tenant's other keys
+		e.metrics.failures.WithLabelValues(kind.Name, "throttled").Inc()
 		e.queue.keep(it, it.why)
+		return after
 	}
+	failures := e.queue.failed(it)
+	refusal, isTold := told(err)
+	if isTold || errors.Is(err, ErrPredecessor) {
+		it.why = it.why.untimed()
+	}
+	e.queue.keep(it, it.why)
 	if isRace(err) || errors.Is(err, ErrPredecessor) {
 		e.metrics.failures.WithLabelValues(kind.Name, "race").Inc()
 		return backOff(failures, retryFirst)

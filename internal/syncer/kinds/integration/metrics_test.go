@@ -1,40 +1,40 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
 )
 
-// TestMetrics: what an operator looks at counts what happens between two real API servers.
-func TestMetrics(t *testing.T) {
+// TestOperation uses one pair of API servers for what operators see and set of the engine.
+func TestOperation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.metrics = prometheus.NewRegistry()
+	w.pace = hostpace.New(hostpace.Options{Step: 10 * time.Millisecond})
+	w.interfere(t, client.ObjectKey{Namespace: mapping.HostNamespace(w.tenant.ID, "measured"), Name: "web"})
+	w.run(t)
+	t.Run("metrics", func(t *testing.T) { testMetrics(t, w) })
+	t.Run("pace", func(t *testing.T) { testPace(t, w) })
+}
+
+// testMetrics: what an operator looks at counts what happens between two real API servers.
+func testMetrics(t *testing.T, w *world) {
 	hostNamespace := w.namespace(t, "measured")
 	hostKey := client.ObjectKey{Namespace: hostNamespace, Name: "web"}
-	// The first change of the Service that the agent writes comes second: somebody else has been faster.
-	var interfered atomic.Bool
-	w.agentConfig = rest.CopyConfig(w.agentConfig)
-	w.agentConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTrip(func(request *http.Request) (*http.Response, error) {
-			if request.Method == http.MethodPut && strings.HasSuffix(request.URL.Path, "/services/web") && interfered.CompareAndSwap(false, true) {
-				change(t, w.host, named(&corev1.Service{}, hostKey), func(hostService *corev1.Service) {
-					hostService.Annotations["somebody"] = "else"
-				})
-			}
-			return next.RoundTrip(request)
-		})
-	})
-	w.run(t)
-
 	virtualService := create(t, w.virtual, newService("measured", "web", "10.96.70.1", func(service *corev1.Service) {
 		service.Spec.Type = corev1.ServiceTypeLoadBalancer
 		service.Spec.Ports[0].NodePort = 31701
@@ -70,6 +70,24 @@ func TestMetrics(t *testing.T) {
 		return expect(again.UID != hostService.UID, "not made again")
 	})
 	w.awaitMetric(t, `matryoshka_sync_repairs_total{found="deleted",kind="service"}`, 1)
+}
+
+// interfere makes the first change that the agent writes to a Service come second: somebody else has been faster.
+func (w *world) interfere(t *testing.T, hostKey client.ObjectKey) {
+	t.Helper()
+	var interfered atomic.Bool
+	w.agentConfig = rest.CopyConfig(w.agentConfig)
+	w.agentConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(request *http.Request) (*http.Response, error) {
+			if request.Method == http.MethodPut && strings.HasSuffix(request.URL.Path, "/"+hostKey.Namespace+"/services/"+hostKey.Name) && interfered.CompareAndSwap(false, true) {
+				faster := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"somebody":"else"}}}`))
+				if err := w.host.Patch(context.Background(), named(&corev1.Service{}, hostKey), faster); err != nil {
+					t.Errorf("be faster than the agent: %v", err)
+				}
+			}
+			return next.RoundTrip(request)
+		})
+	})
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
@@ -64,10 +65,12 @@ type world struct {
 	limits      hostusage.Limits
 	// maxCached bounds what the engine keeps of the tenant; 0 is the default.
 	maxCached int64
-	// engine is the one that runs, and hostCache what it sees of the host.
-	engine    *engine.Engine
 	// metrics are those of the engines; nil means that nobody reads them.
 	metrics *prometheus.Registry
+	// pace is that of the engines; nil means that each has its own.
+	pace *hostpace.Pace
+	// engine is the one that runs, and hostCache what it sees of the host.
+	engine    *engine.Engine
 	hostCache client.Reader
 }
 
@@ -108,7 +111,7 @@ func (w *world) run(t *testing.T) (stop func()) {
 	ranges := hostranges.NewSource(newClient(t, w.agentConfig), time.Now)
 	secrets := pod.NewSecretCopier(ingress.SecretReferrer())
 	options := engine.Options{
-		Namespaces: w.ensurer, Usage: hostusage.New(w.limits), MaxCached: w.maxCached,
+		Namespaces: w.ensurer, Pace: w.pace, Usage: hostusage.New(w.limits), MaxCached: w.maxCached,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}
 	if w.metrics != nil {
