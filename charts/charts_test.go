@@ -11,7 +11,10 @@ import (
 	"helm.sh/helm/v4/pkg/engine"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
@@ -156,6 +159,46 @@ func TestPublishedFrontDoorIsAlone(t *testing.T) {
 	find(t, documents, "Service", "matryoshka-agent", &inner)
 	if inner.Spec.Type != corev1.ServiceTypeClusterIP {
 		t.Errorf("the doors are published as %s", inner.Spec.Type)
+	}
+}
+
+// TestMetricsAreForChosenNamespaces: the metrics port, which knows no callers, is closed unless somebody opens it; all other
+// ports of the agent stay open, or its doors would be shut.
+func TestMetricsAreForChosenNamespaces(t *testing.T) {
+	for name, from := range map[string]map[string]any{"Nobody": nil, "Monitoring": {"kubernetes.io/metadata.name": "monitoring"}} {
+		t.Run(name, func(t *testing.T) {
+			documents, err := render(t, map[string]any{"metrics": map[string]any{"from": from}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var agent appsv1.Deployment
+			find(t, documents, "Deployment", "matryoshka-agent", &agent)
+			var policy networkingv1.NetworkPolicy
+			find(t, documents, "NetworkPolicy", "matryoshka-agent", &policy)
+			selector, err := metav1.LabelSelectorAsSelector(&policy.Spec.PodSelector)
+			if err != nil || !selector.Matches(labels.Set(agent.Spec.Template.Labels)) {
+				t.Fatalf("the policy does not select the agent: %v", err)
+			}
+			for _, port := range agent.Spec.Template.Spec.Containers[0].Ports {
+				var open []networkingv1.NetworkPolicyPeer
+				isOpen := false
+				for _, rule := range policy.Spec.Ingress {
+					if slices.ContainsFunc(rule.Ports, func(allowed networkingv1.NetworkPolicyPort) bool { return allowed.Port.StrVal == port.Name }) {
+						isOpen, open = true, rule.From
+					}
+				}
+				isMetrics := port.Name == "metrics"
+				if isOpen == (isMetrics && from == nil) || len(open) > 0 != (isMetrics && from != nil) {
+					t.Errorf("port %s: open %t, for %+v", port.Name, isOpen, open)
+				}
+				if isMetrics && from != nil && open[0].NamespaceSelector.MatchLabels["kubernetes.io/metadata.name"] != "monitoring" {
+					t.Errorf("the metrics are open for %+v", open)
+				}
+			}
+			if _, isScraped := agent.Spec.Template.Annotations["prometheus.io/scrape"]; isScraped != (from != nil) {
+				t.Errorf("annotations %v", agent.Spec.Template.Annotations)
+			}
+		})
 	}
 }
 
