@@ -1,0 +1,124 @@
+package shards
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const shop = types.UID("shop")
+
+func TestWorkEndsWithTheTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lost := 0
+		h := newHoldings(func(shards int) { lost = shards })
+		if _, _, ok := h.Enter(t.Context(), shop); ok {
+			t.Error("entered before anything was held")
+		}
+		h.renewed(time.Now())
+		session, _ := h.validity()
+		h.take(session, []int{Of(shop), (Of(shop) + 1) % Count})
+		work, leave, ok := h.Enter(t.Context(), shop)
+		if !ok {
+			t.Fatal("cannot enter a shard that is held")
+		}
+		begin := time.Now()
+		<-work.Done()
+		if took := time.Since(begin); took != fenceAfter || lost != 2 || !errors.Is(context.Cause(work), ErrLost) {
+			t.Errorf("after %s work ended of %d shards, with %v", took, lost, context.Cause(work))
+		}
+		if h.isQuiet() {
+			t.Error("work that has not left does not count")
+		}
+		leave()
+		leave()
+		if !h.isQuiet() {
+			t.Error("work that has left counts")
+		}
+	})
+}
+
+// TestTakeNeedsUnbrokenRenewal: what was written before a break may have been taken by others during it.
+func TestTakeNeedsUnbrokenRenewal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHoldings(nil)
+		h.renewed(time.Now())
+		session, _ := h.validity()
+		time.Sleep(fenceAfter)
+		h.renewed(time.Now())
+		if taken := h.take(session, []int{1}); len(taken) > 0 || h.count() > 0 {
+			t.Errorf("took %v, by a write of before the break", taken)
+		}
+		// Before the timer had its turn, too.
+		session, _ = h.validity()
+		h.mu.Lock()
+		h.until = time.Now()
+		h.mu.Unlock()
+		h.renewed(time.Now().Add(time.Second))
+		if taken := h.take(session, []int{1}); len(taken) > 0 {
+			t.Errorf("took %v, by a write of before the break that nobody noticed", taken)
+		}
+		h.renewed(time.Now().Add(-fenceAfter)) // an answer that comes too late
+		if session, ok := h.validity(); ok && len(h.take(session, []int{1})) != 1 {
+			t.Error("a late answer shortened the time")
+		}
+		h.end()
+	})
+}
+
+func TestFollowHearsOfWhatCanBeEntered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHoldings(nil)
+		var heard []bool
+		h.Follow(func(isGained func(types.UID) bool) {
+			_, leave, ok := h.Enter(t.Context(), shop)
+			if ok {
+				defer leave()
+			}
+			heard = append(heard, ok, isGained(shop))
+		})
+		h.renewed(time.Now())
+		session, _ := h.validity()
+		other := (Of(shop) + 1) % Count
+		h.take(session, []int{other})
+		h.take(session, []int{other})
+		h.take(session, []int{Of(shop), other})
+		if want := []bool{false, false, true, true}; !slices.Equal(heard, want) {
+			t.Errorf("heard %v, want %v", heard, want)
+		}
+		h.end()
+	})
+}
+
+func TestLeavingWaitsForWork(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHoldings(nil)
+		h.renewed(time.Now())
+		session, _ := h.validity()
+		mine := Of(shop)
+		h.take(session, []int{mine})
+		work, leave, _ := h.Enter(t.Context(), shop)
+		h.let([]int{mine})
+		<-work.Done()
+		if _, _, ok := h.Enter(t.Context(), shop); ok {
+			t.Error("entered a shard that is being left")
+		}
+		if _, leaving, left := h.state(); len(leaving) != 1 || len(left) != 0 {
+			t.Errorf("leaving %v, left %v while work goes on", leaving, left)
+		}
+		leave()
+		if _, leaving, left := h.state(); len(leaving) != 0 || len(left) != 1 {
+			t.Errorf("leaving %v, left %v after work has ended", leaving, left)
+		}
+		h.end()
+	})
+}
