@@ -16,15 +16,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/version"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
 )
-
-// leaseName is the lease that the leader holds.
-const leaseName = "matryoshka-agent"
 
 // agent is what the parts share.
 type agent struct {
@@ -33,6 +31,7 @@ type agent struct {
 	manager  manager.Manager
 	host     client.Client
 	registry *tenants.Registry
+	shards   *shards.Shards
 	door     *pki.Authority
 	// namespaces makes mapped namespaces; addSync sets it.
 	namespaces *namespaces.Ensurer
@@ -41,7 +40,7 @@ type agent struct {
 // Run runs the agent until the context ends.
 func Run(ctx context.Context, config *Config) error {
 	log := setUpLogging(config.Level)
-	log.Info("Starting the agent", "version", version.Version, "namespace", config.Namespace, "image", config.Image)
+	log.Info("Starting the agent", "version", version.Version, "namespace", config.Namespace, "image", config.Image, "replica", config.Replica)
 	a, err := compose(ctx, config, log)
 	if err != nil {
 		return err
@@ -81,6 +80,9 @@ func compose(ctx context.Context, config *Config, log *slog.Logger) (*agent, err
 }
 
 func (a *agent) addParts(ctx context.Context) error {
+	if err := a.makeShards(); err != nil {
+		return err
+	}
 	if err := a.addSync(); err != nil {
 		return err
 	}
@@ -103,16 +105,12 @@ func newManager(ctx context.Context, config *Config) (manager.Manager, error) {
 		return nil, err
 	}
 	mgr, err := ctrl.NewManager(config.Host, ctrl.Options{
-		Scheme:                        scheme,
-		Cache:                         cacheOptions,
-		Metrics:                       metricsserver.Options{BindAddress: config.MetricsListen},
-		HealthProbeBindAddress:        config.HealthListen,
-		LeaderElection:                config.LeaderElect,
-		LeaderElectionID:              leaseName,
-		LeaderElectionNamespace:       config.Namespace,
-		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       ptr.To(20 * time.Second),
-		BaseContext:                   func() context.Context { return ctx },
+		Scheme:                  scheme,
+		Cache:                   cacheOptions,
+		Metrics:                 metricsserver.Options{BindAddress: config.MetricsListen},
+		HealthProbeBindAddress:  config.HealthListen,
+		GracefulShutdownTimeout: ptr.To(20 * time.Second),
+		BaseContext:             func() context.Context { return ctx },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the manager of the controllers: %w", err)
@@ -129,6 +127,8 @@ func (a *agent) lifecycleOptions(synced func(tenants.Tenant) (ok bool, problem s
 		ClusterDomain:    a.config.ClusterDomain,
 		Door:             a.door,
 		Registry:         a.registry,
+		Shards:           a.shards,
+		Replica:          a.config.Replica,
 		Synced:           synced,
 		CustomResources:  customResources,
 		Clock:            clock.RealClock{},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
 	"github.com/matryoshka-dev/matryoshka/internal/frontdoor"
 )
 
@@ -13,14 +15,14 @@ func (a *agent) addFrontDoor(ctx context.Context) error {
 	return a.listen(ctx, "front door", a.config.FrontDoorListen, server.Serve)
 }
 
-// listen opens a port at once, so that a port in use ends the agent with a clear error, and serves it on every
-// replica.
+// listen opens a port at once, so that a port in use ends the agent with a clear error, and serves it whatever shards this
+// replica holds.
 func (a *agent) listen(ctx context.Context, name, address string, serve func(context.Context, net.Listener) error) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("open the %s: %w", name, err)
 	}
-	err = a.manager.Add(everyReplica(func(ctx context.Context) error {
+	err = a.manager.Add(manager.RunnableFunc(func(ctx context.Context) error {
 		if err := serve(ctx, listener); err != nil {
 			return fmt.Errorf("serve the %s: %w", name, err)
 		}

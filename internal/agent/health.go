@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster"
 )
@@ -17,7 +18,7 @@ func (a *agent) addHealth() error {
 		return fmt.Errorf("add /healthz: %w", err)
 	}
 	var filled flag
-	err := a.manager.Add(everyReplica(func(ctx context.Context) error {
+	err := a.manager.Add(manager.RunnableFunc(func(ctx context.Context) error {
 		if a.manager.GetCache().WaitForCacheSync(ctx) {
 			a.awaitTenants(ctx)
 			filled.set()

@@ -6,11 +6,14 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster"
 )
@@ -23,8 +26,9 @@ type Options struct {
 	FrontDoorAddress string
 	DNSService       string
 	ClusterDomain    string
-	LeaderElect      bool
-	LogLevel         string
+	// Replica is the name of this replica among those of the agent.
+	Replica  string
+	LogLevel string
 	// IngressAnnotations are annotations of tenants' Ingresses that go down beside those that are known to be harmless.
 	IngressAnnotations []string
 	// Limits are what each tenant may keep on the host.
@@ -44,7 +48,6 @@ func NewOptions() *Options {
 		FrontDoorAddress:  "https://127.0.0.1:8443",
 		DNSService:        "matryoshka-dns",
 		ClusterDomain:     "cluster.local",
-		LeaderElect:       true,
 		LogLevel:          "info",
 		Limits:            hostusage.Limits{Namespaces: 200, Objects: 10_000, Bytes: 128 << 20},
 		FrontDoorListen:   fmt.Sprintf(":%d", virtualcluster.FrontDoorPort),
@@ -63,7 +66,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.FrontDoorAddress, "front-door-address", o.FrontDoorAddress, "URL of the front door in the kubeconfigs of virtual clusters")
 	flags.StringVar(&o.DNSService, "dns-service", o.DNSService, "name of the Service of matryd dns")
 	flags.StringVar(&o.ClusterDomain, "cluster-domain", o.ClusterDomain, "DNS domain of the virtual clusters")
-	flags.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "elect a leader among the replicas; without it there must be one only")
+	flags.StringVar(&o.Replica, "replica", o.Replica, "name of this replica, which no other process has while this one runs; the name of its pod (default the name of the machine)")
 	flags.StringSliceVar(&o.IngressAnnotations, "ingress-annotations", o.IngressAnnotations, "keys of annotations that Ingresses of virtual clusters may have on the host, with any value, beside those that are known to be harmless")
 	flags.IntVar(&o.Limits.Namespaces, "tenant-namespaces", o.Limits.Namespaces, "how many namespaces a virtual cluster may have on the host; 0 is no bound")
 	flags.IntVar(&o.Limits.Objects, "tenant-objects", o.Limits.Objects, "how many objects a virtual cluster may have on the host; 0 is no bound")
@@ -104,12 +107,29 @@ func (o *Options) Complete() (*Config, error) {
 	if o.Limits.Namespaces < 0 || o.Limits.Objects < 0 || o.Limits.Bytes < 0 {
 		errs = append(errs, errors.New("--tenant-namespaces, --tenant-objects and --tenant-bytes must not be negative; 0 is no bound"))
 	}
+	if err := config.completeReplica(); err != nil {
+		errs = append(errs, err)
+	}
 	host, err := hostConfig(o.Kubeconfig)
 	if err != nil {
 		errs = append(errs, err)
 	}
 	config.Host = host
 	return config, errors.Join(errs...)
+}
+
+func (c *Config) completeReplica() error {
+	if c.Replica == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("find a name for this replica (or set --replica): %w", err)
+		}
+		c.Replica = name
+	}
+	if problems := validation.IsDNS1123Subdomain(c.Replica); len(problems) > 0 || c.Replica == shards.TableName {
+		return fmt.Errorf("--replica %q must be a name for a Lease: %s", c.Replica, strings.Join(append(problems, "lower case, and not "+shards.TableName), "; "))
+	}
+	return nil
 }
 
 func hostConfig(kubeconfig string) (*rest.Config, error) {

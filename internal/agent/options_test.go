@@ -27,6 +27,9 @@ func TestComplete(t *testing.T) {
 		"NoImage":    {change: func(o *Options) { o.Image = "" }, want: []string{"--image is required"}},
 		"NoFile":     {change: func(o *Options) { o.Kubeconfig = path + "x" }, want: []string{"--kubeconfig"}},
 		"Negative":   {change: func(o *Options) { o.Limits.Objects = -1 }, want: []string{"--tenant-objects"}},
+		"Replica":    {change: func(o *Options) { o.Replica = "agent-0" }},
+		"NoName":     {change: func(o *Options) { o.Replica = "Agent_0" }, want: []string{`--replica "Agent_0"`}},
+		"TheTable":   {change: func(o *Options) { o.Replica = "matryoshka-agent-shards" }, want: []string{"--replica"}},
 		"Everything": {change: func(o *Options) { o.Image, o.LogLevel, o.HealthListen = "", "loud", "x" }, want: []string{"--image", `--log-level "loud"`, `--health-listen "x"`}},
 	}
 	for name, tc := range cases {

@@ -89,6 +89,7 @@ func (a *agent) addSync() error {
 	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces, ranges, custom), engine.Options{
 		Namespaces: a.namespaces,
 		Pace:       pace,
+		Shards:     a.shards,
 		Usage:      hostusage.New(a.config.Limits),
 		Logger:     a.log.With("part", "sync"),
 		Registerer: metrics.Registry,
@@ -97,7 +98,6 @@ func (a *agent) addSync() error {
 		return fmt.Errorf("make the sync engine: %w", err)
 	}
 	ranges.Follow(sync.HostCache())
-	// On the leader only: that is what a plain runnable is for the manager.
 	if err := a.manager.Add(manager.RunnableFunc(sync.Run)); err != nil {
 		return fmt.Errorf("add the sync engine: %w", err)
 	}
@@ -107,5 +107,5 @@ func (a *agent) addSync() error {
 	if err := virtualcluster.SetupWithManager(a.manager, a.lifecycleOptions(synced, custom.Problem), a.log.With("part", "lifecycle")); err != nil {
 		return fmt.Errorf("set up the lifecycle of virtual clusters: %w", err)
 	}
-	return nil
+	return a.runShards(sync.HostCache())
 }

@@ -37,6 +37,7 @@ import (
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/testenv"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster"
@@ -162,15 +163,27 @@ func agentBinding(namespace string, labels map[string]string) *rbacv1.RoleBindin
 	}
 }
 
-// startAgent runs the agent's controllers until the returned function or the end of the test.
-func (e *environment) startAgent(t *testing.T) (stop func()) {
-	t.Helper()
+// agentConfig reaches the host as the agent.
+func (e *environment) agentConfig() *rest.Config {
 	agent := rest.CopyConfig(e.config)
 	agent.Impersonate = rest.ImpersonationConfig{
 		UserName: agentUser,
 		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + systemNamespace, "system:authenticated"},
 	}
 	agent.QPS = -1
+	return agent
+}
+
+// startAgent runs the agent's controllers until the returned function or the end of the test.
+func (e *environment) startAgent(t *testing.T) (stop func()) {
+	t.Helper()
+	return e.startReplica(t, shards.All())
+}
+
+// startReplica runs them for what is in its shards.
+func (e *environment) startReplica(t *testing.T, shares shards.Shares) (stop func()) {
+	t.Helper()
+	agent := e.agentConfig()
 	scheme, err := virtualcluster.NewScheme()
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +211,7 @@ func (e *environment) startAgent(t *testing.T) (stop func()) {
 	e.registry = tenants.NewRegistry()
 	err = virtualcluster.SetupWithManager(mgr, virtualcluster.Options{
 		SystemNamespace: systemNamespace, Image: "matryoshka.dev/matryd:test", FrontDoorAddress: "https://127.0.0.1:8443",
-		DNSService: "matryoshka-dns", Door: door, Registry: e.registry, Dial: e.dial,
+		DNSService: "matryoshka-dns", Door: door, Registry: e.registry, Dial: e.dial, Shards: shares,
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
 )
@@ -53,6 +54,10 @@ type Options struct {
 	// Synced tells whether the sync engine serves a tenant, and what is wrong if it will not by waiting alone. Nil leaves the
 	// condition Synced out.
 	Synced func(tenants.Tenant) (ok bool, problem string)
+	// Shards tell which virtual clusters are this replica's. Nil means all of them.
+	Shards shards.Shares
+	// Replica is the name of this replica, for the condition Synced. Empty leaves it out.
+	Replica string
 	// CustomResources tells what keeps the custom resources of a tenant's spec from being in step, as the reason of a condition and
 	// a message, both empty when nothing does. Nil leaves the condition CustomResourcesSynced out.
 	CustomResources func(tenants.Tenant) (reason, message string)
@@ -84,6 +89,9 @@ func (o *Options) Validate() error {
 func (o *Options) complete() {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
+	}
+	if o.Shards == nil {
+		o.Shards = shards.All()
 	}
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{Timeout: dialTimeout}).DialContext

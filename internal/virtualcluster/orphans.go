@@ -14,6 +14,7 @@ import (
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/shards"
 )
 
 // orphanCollector deletes control and mapped namespaces whose VirtualCluster is gone: one that another replica made in
@@ -21,6 +22,7 @@ import (
 type orphanCollector struct {
 	host   client.Client
 	cached client.Reader
+	shards shards.Shares
 	log    *slog.Logger
 }
 
@@ -33,6 +35,11 @@ func (o *orphanCollector) Reconcile(ctx context.Context, request reconcile.Reque
 	if !isOurNamespace(&namespace) {
 		return reconcile.Result{}, nil
 	}
+	ctx, leave, ok := o.shards.Enter(ctx, types.UID(namespace.Labels[mapping.LabelUID]))
+	if !ok {
+		return reconcile.Result{}, nil // another replica's; it comes again when this one gains it
+	}
+	defer leave()
 	isOrphan, err := o.isOrphan(ctx, &namespace)
 	if err != nil || !isOrphan {
 		return reconcile.Result{}, err

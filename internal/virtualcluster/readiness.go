@@ -52,8 +52,8 @@ func (r *Reconciler) awaitReady(ctx context.Context, vc *clusterv1alpha1.Virtual
 	}
 	vc.Status.KubeconfigSecret = kubeconfigSecretName(vc)
 	setCondition(vc, clusterv1alpha1.ConditionReady, metav1.ConditionTrue, reasonReady, "The virtual cluster is usable")
-	if !r.reportSynced(vc) {
-		return known.pollAfter(now), nil
+	if after := known.pollAfter(now); !r.reportSynced(vc, now.Sub(known.waitingSince)) {
+		return after, nil
 	}
 	known.waitingSince = time.Time{}
 	// Never zero: that would be never.
@@ -123,21 +123,29 @@ func hasDefaultServiceAccount(ctx context.Context, connection *connection) (bool
 	return err == nil, err
 }
 
-// reportSynced sets the condition Synced and tells whether it is final.
-func (r *Reconciler) reportSynced(vc *clusterv1alpha1.VirtualCluster) bool {
+// reportSynced sets the condition Synced and tells whether it is final. A virtual cluster that another replica has just served
+// counts as served for a moment: a handover is no event for its users.
+func (r *Reconciler) reportSynced(vc *clusterv1alpha1.VirtualCluster, waited time.Duration) bool {
 	if r.options.Synced == nil {
 		return true
 	}
 	tenant, ok := r.options.Registry.ByUID(vc.UID)
-	message := "The sync engine has not taken up the virtual cluster yet"
+	var isServed bool
+	var problem string
 	if ok {
-		isServed, problem := r.options.Synced(tenant)
-		if isServed {
-			setCondition(vc, clusterv1alpha1.ConditionSynced, metav1.ConditionTrue, reasonServing, "The sync engine serves the virtual cluster")
-			return true
-		}
-		message = cmp.Or(problem, message)
+		isServed, problem = r.options.Synced(tenant)
 	}
-	setCondition(vc, clusterv1alpha1.ConditionSynced, metav1.ConditionFalse, reasonNotServing, message)
+	if isServed {
+		message := "The sync engine serves the virtual cluster"
+		if r.options.Replica != "" {
+			message += ", on " + r.options.Replica
+		}
+		setCondition(vc, clusterv1alpha1.ConditionSynced, metav1.ConditionTrue, reasonServing, message)
+		return true
+	}
+	if problem == "" && waited < lostAfter && apimeta.IsStatusConditionTrue(vc.Status.Conditions, clusterv1alpha1.ConditionSynced) {
+		return false
+	}
+	setCondition(vc, clusterv1alpha1.ConditionSynced, metav1.ConditionFalse, reasonNotServing, cmp.Or(problem, "The sync engine has not taken up the virtual cluster yet"))
 	return false
 }

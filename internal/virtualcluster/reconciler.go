@@ -19,7 +19,7 @@ import (
 // ConfigMaps are not watched.
 const resyncPeriod = 10 * time.Minute
 
-// Reconciler is the lifecycle controller. It runs on one replica of the agent at a time.
+// Reconciler is the lifecycle controller. It runs on every replica of the agent, each for the virtual clusters that are its own.
 type Reconciler struct {
 	options *Options
 	log     *slog.Logger
@@ -37,19 +37,33 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err := r.cached.Get(ctx, request.NamespacedName, &vc); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
+	work, leave, ok := r.options.Shards.Enter(ctx, vc.UID)
+	if !ok {
+		r.memory.forget(vc.UID)
+		return reconcile.Result{}, nil // another replica's; it comes again when this one gains it
+	}
+	defer leave()
+	result, err := r.advanceOwn(work, &vc)
+	if work.Err() != nil && ctx.Err() == nil {
+		return reconcile.Result{}, nil // another replica's by now, which tries again
+	}
+	return result, err
+}
+
+func (r *Reconciler) advanceOwn(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) (reconcile.Result, error) {
 	if !vc.DeletionTimestamp.IsZero() {
-		return r.finalize(ctx, &vc)
+		return r.finalize(ctx, vc)
 	}
 	if vc.Spec.Paused {
-		return r.pause(ctx, &vc)
+		return r.pause(ctx, vc)
 	}
-	if controllerutil.AddFinalizer(&vc, clusterv1alpha1.Finalizer) {
+	if controllerutil.AddFinalizer(vc, clusterv1alpha1.Finalizer) {
 		// Nothing may be made before the finalizer is stored.
-		if err := r.host.Update(ctx, &vc, fieldManager); err != nil {
+		if err := r.host.Update(ctx, vc, fieldManager); err != nil {
 			return outcome(0, fmt.Errorf("add the finalizer: %w", err))
 		}
 	}
-	return r.run(ctx, &vc)
+	return r.run(ctx, vc)
 }
 
 // run applies, waits and reports. The status is written when the ID is known, since everything else carries it, and at

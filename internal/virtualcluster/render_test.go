@@ -14,11 +14,12 @@ import (
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
+	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
 )
 
 var testOptions = &Options{
-	SystemNamespace: "matryoshka-system", Image: "matryoshka.dev/matryd:v1", FrontDoorAddress: "https://127.0.0.1:8443", DNSService: "matryoshka-dns",
+	SystemNamespace: "matryoshka-system", Image: "matryoshka.dev/matryd:v1", FrontDoorAddress: "https://127.0.0.1:8443", DNSService: "matryoshka-dns", Shards: shards.All(),
 }
 
 func testVirtualCluster(store clusterv1alpha1.StoreType) *clusterv1alpha1.VirtualCluster {

@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -99,17 +98,18 @@ func SetupWithManager(mgr ctrl.Manager, options Options, log *slog.Logger) error
 	err = ctrl.NewControllerManagedBy(mgr).Named("registry").
 		For(&clusterv1alpha1.VirtualCluster{}).
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(byLabels)).
-		WithOptions(controller.Options{NeedLeaderElection: ptr.To(false), MaxConcurrentReconciles: workers, RateLimiter: backOff()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: backOff()}).
 		Complete(registrar)
 	if err != nil {
 		return fmt.Errorf("set up the registry of tenants: %w", err)
 	}
-	orphans := &orphanCollector{host: host, cached: mgr.GetClient(), log: log}
+	orphans := &orphanCollector{host: host, cached: mgr.GetClient(), shards: options.Shards, log: log}
 	err = ctrl.NewControllerManagedBy(mgr).Named("orphans").
 		For(&corev1.Namespace{}).
 		WithOptions(controller.Options{RateLimiter: backOff()}).
 		// The end of a VirtualCluster is the moment to look at its namespaces.
 		Watches(&clusterv1alpha1.VirtualCluster{}, namespacesOf(mgr.GetClient()), builder.WithPredicates(onlyDeletions())).
+		WatchesRawSource(orphans.gained()).
 		Complete(orphans)
 	if err != nil {
 		return fmt.Errorf("set up the collector of orphaned namespaces: %w", err)
@@ -126,6 +126,7 @@ func (r *Reconciler) setup(mgr ctrl.Manager) error {
 		Watches(&networkingv1.NetworkPolicy{}, owned, builder.WithPredicates(r.disturbances())).
 		Watches(&corev1.Namespace{}, owned, builder.WithPredicates(r.disturbances())).
 		Watches(&corev1.Pod{}, owned).
+		WatchesRawSource(r.gained()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: backOff()}).
 		Complete(r)
 }

@@ -178,6 +178,16 @@ func (f *fleet) served(t *testing.T, most time.Duration, by ...string) time.Dura
 	return 0
 }
 
+// stopped waits until a replica serves nothing.
+func (f *fleet) stopped(t *testing.T, name string) {
+	t.Helper()
+	for begin := time.Now(); f.shares()[name] > 0; <-time.After(5 * time.Millisecond) {
+		if time.Since(begin) > budget {
+			t.Fatalf("after %s it still serves: %v", time.Since(begin), f.shares())
+		}
+	}
+}
+
 func (f *fleet) shares() map[string]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -226,12 +236,7 @@ func TestTakeover(t *testing.T) {
 	// One that is cut off stops by itself, while the other does not serve its virtual clusters yet: newFleet checks that.
 	begin := time.Now()
 	a.isCut.Store(true)
-	for f.shares()["a"] > 0 {
-		if time.Since(begin) > budget {
-			t.Fatalf("cut off for %s it still serves %v", time.Since(begin), f.shares())
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	f.stopped(t, "a")
 	t.Logf("one that is cut off stopped after %s", time.Since(begin))
 	f.served(t, budget, "c")
 	took = time.Since(begin)
@@ -267,9 +272,7 @@ func TestNextProcessOfAPod(t *testing.T) {
 	a.isCut.Store(true)
 	a.stop()
 	begin := time.Now()
-	for f.shares()["a"] > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	f.stopped(t, "a")
 	f.start(t, "a")
 	f.served(t, 2*time.Second, "a")
 	t.Logf("the next process serves after %s", time.Since(begin))

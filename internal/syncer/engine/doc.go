@@ -8,6 +8,8 @@
 //   - A key names a tenant object: (virtual cluster, kind, tenant namespace, name). Keys are level-triggered: they say
 //     "look at this object again" and nothing about what happened.
 //   - One key is worked on by one worker at a time. Kinds need no locks for what belongs to one key.
+//   - A tenant is served only while it is this replica's (package shards). When it is lost, work on its keys ends at once;
+//     when it is gained, everything of it is looked at as after a start.
 //   - Tenants wait for their own work only: each has its own queue, served in turn, a limit of workers, and a breaker
 //     that stops asking an API server that does not answer.
 //   - A panic over one object is an error of that object's key, never the end of the agent.

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
@@ -39,6 +40,8 @@ type Options struct {
 	MaxCached int64
 	// Pace adapts how many calls to the host run at once. Nil means one with the defaults.
 	Pace *hostpace.Pace
+	// Shards tell which tenants are this replica's to serve. Nil means all of them.
+	Shards shards.Shares
 	// Usage counts what tenants keep on the host and bounds it. Nil means one without bounds.
 	Usage *hostusage.Usage
 	// Logger; nil means slog.Default().
@@ -70,7 +73,9 @@ type Engine struct {
 	// tooLargeUntil are the tenants that are not served because of their size.
 	tooLargeUntil map[types.UID]time.Time // protected by mu
 
-	again chan struct{} // has an element when the registry has to be looked at without a change of it
+	// again has an element when the registry has to be looked at without a change of it: tenants were gained or lost to other
+	// replicas, or one is too large.
+	again chan struct{}
 }
 
 // New makes an engine of these kinds. hostConfig reaches the host's API server as the agent.
@@ -79,7 +84,8 @@ func New(hostConfig *rest.Config, registry *tenants.Registry, kinds []Kind, opti
 	e := &Engine{
 		registry: registry, kinds: kinds, options: options, log: options.Logger, spaces: newSpaces(),
 		kindByID: map[string]int{}, running: map[types.UID]*tenantRun{},
-		remembered: map[types.UID]bool{}, tooLargeUntil: map[types.UID]time.Time{}, again: make(chan struct{}, 1),
+		remembered: map[types.UID]bool{}, tooLargeUntil: map[types.UID]time.Time{},
+		again: make(chan struct{}, 1),
 	}
 	for index, kind := range kinds {
 		if _, ok := e.kindByID[kind.Name]; ok {
@@ -117,6 +123,9 @@ func complete(options Options) Options {
 	}
 	if options.Pace == nil {
 		options.Pace = hostpace.New(hostpace.Options{})
+	}
+	if options.Shards == nil {
+		options.Shards = shards.All()
 	}
 	if options.Usage == nil {
 		options.Usage = hostusage.New(hostusage.Limits{})
@@ -200,9 +209,13 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// follow takes tenants up and lets them go as the registry changes.
+// follow takes tenants up and lets them go as the registry and the shards change.
 func (e *Engine) follow(ctx context.Context, cacheFailed <-chan error) error {
 	changes := e.registry.Changes()
+	e.options.Shards.Follow(func(isGained func(types.UID) bool) {
+		e.options.Usage.Forget(isGained, unwatchedKinds...)
+		e.rematch()
+	})
 	for {
 		select {
 		case <-ctx.Done():

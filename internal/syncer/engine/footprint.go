@@ -87,7 +87,7 @@ func (e *Engine) tooLarge(uid types.UID) {
 func (e *Engine) rematch() {
 	select {
 	case e.again <- struct{}{}:
-	default: // it will, already
+	default: // it will already
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -40,6 +41,8 @@ type NamespaceEnsurer interface {
 	Ensure(ctx context.Context, tenant tenants.Tenant, tenantNamespace string) (string, error)
 	// Forget drops what is remembered of a host namespace, so that the next Ensure looks again.
 	Forget(hostNamespace string)
+	// ForgetTenant does so for all host namespaces of a tenant.
+	ForgetTenant(tenant types.UID)
 }
 
 // hostNamespaces tells which tenant namespace a host namespace stands for.

@@ -38,10 +38,13 @@ type tenantRun struct {
 
 	footprint *footprint
 
-	// serving ends when the tenant is let go; work on its keys must then end, wherever it comes from.
+	// serving ends when the tenant is let go, or is not this replica's any more; work on its keys must then end, wherever it
+	// comes from.
 	serving context.Context
 	stop    context.CancelFunc
-	group   sync.WaitGroup
+	// leave lets another replica have the tenant.
+	leave func()
+	group sync.WaitGroup
 
 	// watchConfig and callConfig reach the tenant for caches and for calls, callHTTP with the breaker.
 	watchConfig *rest.Config
@@ -63,6 +66,9 @@ func (e *Engine) matchRegistry(ctx context.Context) {
 	for _, run := range e.runsWhere(func(*tenantRun) bool { return true }) {
 		tenant, ok := wanted[run.uid]
 		switch {
+		case run.serving.Err() != nil: // another replica's by now, which writes what kinds remember
+			e.stopRun(run)
+			e.forget(run.uid)
 		case !ok:
 			e.stopRun(run)
 		case !sameAccess(run.tenant.Load().VirtualConfig, tenant.VirtualConfig), run.isBack(tenant):
@@ -113,26 +119,38 @@ func (e *Engine) stopAll() {
 	}
 }
 
+// startRun serves a tenant, if it is this replica's.
 func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
-	run := &tenantRun{engine: e, uid: tenant.UID, types: map[string]*followed{}}
+	work, leave, ok := e.options.Shards.Enter(ctx, tenant.UID)
+	if !ok {
+		e.forget(tenant.UID)
+		return nil
+	}
+	run := &tenantRun{engine: e, uid: tenant.UID, types: map[string]*followed{}, leave: leave}
 	run.footprint = &footprint{most: e.options.MaxCached, exceeded: func() { e.tooLarge(run.uid) }}
 	run.tenant.Store(&tenant)
 	if err := run.connect(tenant.VirtualConfig); err != nil {
+		leave()
 		return err
 	}
-	ctx, run.stop = context.WithCancel(ctx)
+	ctx, run.stop = context.WithCancel(work)
 	run.serving = ctx
 	e.queue.open(run.uid)
 	if err := run.watch(ctx); err != nil {
 		run.stop()
 		e.queue.drop(run.uid)
 		run.broadcaster.Shutdown()
+		leave()
 		return err
 	}
+	e.log.Info("Serving virtual cluster", "vcluster", run.name())
+	// What is remembered of its namespaces may be of a time when another replica served it.
+	e.options.Namespaces.ForgetTenant(run.uid)
 	e.remembered[run.uid] = true
 	e.mu.Lock()
 	e.running[run.uid] = run
 	e.mu.Unlock()
+	context.AfterFunc(ctx, e.rematch)
 	run.group.Go(func() {
 		if err := run.cache.Start(ctx); err != nil && ctx.Err() == nil {
 			e.log.Error("Virtual cluster's cache ended", "vcluster", tenant.Namespace+"/"+tenant.Name, "error", err)
@@ -152,6 +170,8 @@ func (e *Engine) stopRun(run *tenantRun) {
 	run.endTypes()
 	run.group.Wait()
 	run.broadcaster.Shutdown()
+	run.leave()
+	e.log.Info("Stopped serving virtual cluster", "vcluster", run.name())
 }
 
 // forgetGone makes the kinds forget tenants that are no longer in the registry. One that is only begun anew is kept in mind.
@@ -163,11 +183,19 @@ func (e *Engine) forgetGone() {
 		if tenant, ok := e.registry.ByUID(uid); ok && !tenant.Terminating && !tenant.Spec.Paused {
 			continue
 		}
-		delete(e.remembered, uid)
-		for _, kind := range e.kinds {
-			if kind.Stopped != nil {
-				kind.Stopped(uid)
-			}
+		e.forget(uid)
+	}
+}
+
+// forget makes the kinds forget a tenant.
+func (e *Engine) forget(uid types.UID) {
+	if !e.remembered[uid] {
+		return
+	}
+	delete(e.remembered, uid)
+	for _, kind := range e.kinds {
+		if kind.Stopped != nil {
+			kind.Stopped(uid)
 		}
 	}
 }

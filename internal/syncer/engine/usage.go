@@ -99,6 +99,9 @@ type meteredClient struct {
 	usage *hostusage.Usage
 }
 
+// unwatchedKinds are those that a meteredClient counts. While another replica serves a tenant nobody here hears of them.
+var unwatchedKinds = []string{"ConfigMap", "Secret"}
+
 // isUnwatchedCopy leaves out what the agent makes for itself beside a pod: it goes with the pod, without a call.
 func isUnwatchedCopy(hostObject client.Object) bool {
 	switch hostObject.(type) {

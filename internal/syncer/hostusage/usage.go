@@ -2,6 +2,7 @@ package hostusage
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -96,6 +97,24 @@ func (u *Usage) RemoveNamespace(tenant types.UID, name string) {
 	}
 	if len(have.sizes) == 0 {
 		delete(u.tenants, tenant)
+	}
+}
+
+// Forget drops the count of some kinds for some tenants: somebody else has written them for these, and they are counted anew
+// as they are seen.
+func (u *Usage) Forget(isMeant func(tenant types.UID) bool, kinds ...string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for tenant, have := range u.tenants {
+		if !isMeant(tenant) {
+			continue
+		}
+		for object, size := range have.sizes {
+			if slices.Contains(kinds, object.Kind) {
+				have.bytes -= size
+				delete(have.sizes, object)
+			}
+		}
 	}
 }
 

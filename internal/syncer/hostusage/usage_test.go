@@ -3,6 +3,8 @@ package hostusage
 import (
 	"errors"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 func TestAdmit(t *testing.T) {
@@ -48,6 +50,21 @@ func TestAdmit(t *testing.T) {
 	}
 	if objects, _ := usage.Of("bank"); objects != 1 {
 		t.Errorf("another tenant has %d objects", objects)
+	}
+}
+
+func TestForget(t *testing.T) {
+	usage := New(Limits{Objects: 2})
+	for _, tenant := range []types.UID{"shop", "bank"} {
+		usage.Set(tenant, Object{Kind: "Pod", Name: "web"}, 5)
+		usage.Set(tenant, Object{Kind: "Secret", Name: "key"}, 3)
+	}
+	usage.Forget(func(tenant types.UID) bool { return tenant == "shop" }, "ConfigMap", "Secret")
+	if objects, bytes := usage.Of("shop"); objects != 1 || bytes != 5 {
+		t.Errorf("shop has %d objects of %d bytes", objects, bytes)
+	}
+	if objects, bytes := usage.Of("bank"); objects != 2 || bytes != 8 {
+		t.Errorf("bank has %d objects of %d bytes", objects, bytes)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // admit refuses a further mapped namespace to a tenant that has as many as it may have. The host is asked, since this is
-// called on every replica, and only one of them has a cache of what tenants have.
+// called on every replica, whether it serves the tenant or not.
 func (e *Ensurer) admit(ctx context.Context, tenant tenants.Tenant, name string) error {
 	most := e.options.MaxNamespaces
 	if most == 0 {

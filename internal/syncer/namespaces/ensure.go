@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
@@ -134,6 +135,16 @@ func (e *Ensurer) Forget(hostNamespace string) {
 	delete(e.complete, hostNamespace)
 	if busy, ok := e.making[hostNamespace]; ok {
 		busy.outdated = true
+	}
+}
+
+// ForgetTenant drops what is remembered of all host namespaces of a tenant: others may have changed them unseen.
+func (e *Ensurer) ForgetTenant(tenant types.UID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	maps.DeleteFunc(e.complete, func(_ string, have look) bool { return have.uid == string(tenant) })
+	for _, busy := range e.making {
+		busy.outdated = true // whoever's it is, looking once more does no harm
 	}
 }
 

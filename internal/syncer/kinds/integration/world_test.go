@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
@@ -102,6 +103,24 @@ func newClient(t *testing.T, config *rest.Config) client.Client {
 // run runs an engine until the returned function is called, which waits for its end.
 func (w *world) run(t *testing.T) (stop func()) {
 	t.Helper()
+	served, stop := w.start(t, shards.All())
+	w.isServed(t, served)
+	return stop
+}
+
+func (w *world) isServed(t *testing.T, by *engine.Engine) {
+	t.Helper()
+	eventually(t, "the tenant is served", func() error {
+		if !by.Synced(w.tenant.UID) {
+			return fmt.Errorf("not yet")
+		}
+		return nil
+	})
+}
+
+// start starts an engine that serves the tenant as far as it is in its shards.
+func (w *world) start(t *testing.T, shares shards.Shares) (served *engine.Engine, stop func()) {
+	t.Helper()
 	registry := tenants.NewRegistry()
 	registry.Set(w.tenant)
 	level := slog.LevelError
@@ -142,13 +161,7 @@ func (w *world) run(t *testing.T) (stop func()) {
 		}
 	}
 	t.Cleanup(stop)
-	eventually(t, "the tenant is served", func() error {
-		if !served.Synced(w.tenant.UID) {
-			return fmt.Errorf("not yet")
-		}
-		return nil
-	})
-	return stop
+	return served, stop
 }
 
 // namespace makes a tenant namespace and its mapped one, and returns the latter's name.
