@@ -1,0 +1,160 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/shards"
+	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster"
+)
+
+// lossTakes is how long a tenant may be without service when a replica of the agent is lost: ten seconds until another one
+// has taken over, and what a pod takes then on a busy machine.
+const lossTakes = 15 * time.Second
+
+// Two replicas of the agent share the virtual clusters. When one is lost without a word, as with its node, the other one
+// takes over; what it served before is not disturbed. The test is not parallel: it scales the agent of the shared host, whose
+// virtual clusters change hands by that.
+func TestReplicasOfTheAgent(t *testing.T) {
+	hello, second := demo(t), newTenant(t, shared, "e2e", "second")
+	both := map[string]*tenant{"hello": hello, "second": second}
+	for _, v := range both {
+		v.servedBy(t, "")
+	}
+	t.Cleanup(func() { scaleAgent(t, 1) })
+	scaleAgent(t, 2)
+	for name, v := range both {
+		v.placed(t, "before", startTimeout)
+		t.Logf("%s is served by %s", name, v.servedBy(t, ""))
+	}
+	lost := hello.servedBy(t, "")
+	if hello.shard(t) != second.shard(t) { // the one who had both has given one of them away
+		second.servedBy(t, lost)
+	}
+
+	pid := processOf(t, lost)
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil { // it can hand nothing over
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	shared.mustMatry(t, "kubectl", "delete", "pod", "-n", systemNamespace, lost, "--force", "--grace-period=0")
+	for _, v := range []*tenant{second, hello} {
+		v.placed(t, "after", lossTakes-time.Since(begin))
+		t.Logf("a pod of %s has a node %s after the loss of the replica", v.name, time.Since(begin).Round(time.Millisecond))
+	}
+	for _, v := range both {
+		if by := v.servedBy(t, lost); by == lost {
+			t.Errorf("the condition names %s still", by)
+		}
+		// The doors: a connection of the control plane to the lost replica must not be what a Service or a log waits for.
+		v.apply(t, "default", testdata(t, "shell.yaml"))
+		v.podReady(t, "default", "shell")
+		v.mustKubectl(t, "exec", "shell", "--", "true")
+		if got := v.mustKubectl(t, "get", "service", "shell", "-o", "jsonpath={.spec.clusterIP}"); got == "" {
+			t.Error("the Service has no address")
+		}
+		v.mustKubectl(t, "delete", "pod/shell", "service/shell", "pod/before", "pod/after", "--grace-period=1")
+	}
+}
+
+const systemNamespace = "matryoshka-system"
+
+// scaleAgent waits until exactly so many replicas are ready.
+func scaleAgent(t *testing.T, replicas int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), cliTimeout)
+	defer cancel()
+	deployment := "deployment/" + virtualcluster.AgentName
+	for _, args := range [][]string{
+		{"scale", deployment, "--replicas", strconv.Itoa(replicas)},
+		{"rollout", "status", deployment},
+	} {
+		if err := shared.matry(ctx, append([]string{"kubectl", "-n", systemNamespace}, args...)...).err; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// servedBy is the replica that the condition Synced names, when that is another one than before.
+func (v *tenant) servedBy(t *testing.T, before string) (replica string) {
+	t.Helper()
+	eventually(t, startTimeout, func(ctx context.Context) error {
+		seen := v.host.matry(ctx, "kubectl", "get", "virtualcluster", v.name, "-n", v.namespace, "-o", `jsonpath={.status.conditions[?(@.type=="Synced")].message}`)
+		if seen.err != nil {
+			return seen.err
+		}
+		_, name, ok := strings.Cut(seen.stdout, ", on ")
+		if replica = name; !ok || replica == before {
+			return fmt.Errorf("the condition Synced says %q", seen.stdout)
+		}
+		return nil
+	})
+	return replica
+}
+
+// shard is the one that the virtual cluster is in.
+func (v *tenant) shard(t *testing.T) int {
+	t.Helper()
+	return shards.Of(types.UID(v.host.mustMatry(t, "kubectl", "get", "virtualcluster", v.name, "-n", v.namespace, "-o", "jsonpath={.metadata.uid}")))
+}
+
+// placed makes a pod and waits until it has a node, which is what the sync gives it when it is on the host. Calls that go by
+// a replica that is lost are made again.
+func (v *tenant) placed(t *testing.T, name string, atMost time.Duration) {
+	t.Helper()
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: corev1.PodSpec{
+			TerminationGracePeriodSeconds: new(int64),
+			Containers:                    []corev1.Container{{Name: "pause", Image: withImages("IMAGE(busybox)"), Command: []string{"sleep", "600"}}},
+		},
+	}
+	eventually(t, atMost, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		seen, err := v.client.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			_, createErr := v.client.CoreV1().Pods("default").Create(ctx, pod, metav1.CreateOptions{})
+			return fmt.Errorf("get the pod: %w; create it: %w", err, createErr)
+		}
+		if seen.Spec.NodeName == "" {
+			return fmt.Errorf("pod %q has no node: %s", name, describe(seen))
+		}
+		_, err = v.host.client(t).CoreV1().Pods(mapping.HostNamespace(v.id, "default")).Get(ctx, name, metav1.GetOptions{})
+		return err
+	})
+}
+
+// processOf finds the process of a replica by its command line.
+func processOf(t *testing.T, replica string) int {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		line, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(line), "\x00--replica="+replica+"\x00") {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	t.Fatalf("no process runs as replica %s", replica)
+	return 0
+}
