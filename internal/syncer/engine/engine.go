@@ -169,6 +169,14 @@ func (e *Engine) Synced(uid types.UID) bool {
 // Idle tells whether no key waits or is worked on now. Keys that come again later do not count.
 func (e *Engine) Idle() bool { return e.queue.idle() }
 
+// Wake looks at a key of a kind for every tenant that is served and that want is true for. It is for what changes without that
+// an object changes which the kind's triggers name.
+func (e *Engine) Wake(kind string, key Key, want func(tenants.Tenant) bool) {
+	for _, run := range e.runsWhere(func(run *tenantRun) bool { return want(*run.tenant.Load()) }) {
+		run.enqueue(kind, key)
+	}
+}
+
 // Run serves the tenants of the registry until the context ends. It returns after everything that it started has stopped.
 func (e *Engine) Run(ctx context.Context) error {
 	parent := ctx
