@@ -13,7 +13,7 @@ import (
 // TestEveryKindIsInTheReference: users are told of what the sync does, and of nothing else.
 func TestEveryKindIsInTheReference(t *testing.T) {
 	var synced, told []string
-	for _, kind := range (&agent{config: &Config{}}).kinds(nil, nil, customresource.New(customresource.Options{})) {
+	for _, kind := range (&agent{config: &Config{}}).kinds(nil, nil, customresource.New(customresource.Options{}), nil) {
 		synced = append(synced, kind.Name)
 	}
 	for _, kind := range reference.Kinds {

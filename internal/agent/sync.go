@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -32,12 +33,13 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/service"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/nodeusage"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster"
 )
 
 // kinds are those that the sync keeps in step.
-func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source, custom *customresource.Source) []engine.Kind {
+func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source, custom *customresource.Source, usage *nodeusage.Usage) []engine.Kind {
 	secrets := pod.NewSecretCopier(ingress.SecretReferrer())
 	pods := pod.NewKinds(pod.Options{
 		DNSService:    types.NamespacedName{Namespace: a.config.Namespace, Name: a.config.DNSService},
@@ -52,7 +54,7 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source, cu
 		ingressclass.New(),
 		namespace.New(ensurer, ranges),
 		networkpolicy.New(networkpolicy.Options{SystemNamespace: a.config.Namespace, Ranges: ranges}),
-		node.New(),
+		node.New(usage),
 		persistentvolume.New(),
 		persistentvolumeclaim.New(),
 		poddisruptionbudget.New(),
@@ -86,7 +88,8 @@ func (a *agent) addSync() error {
 		SystemNamespace: a.config.Namespace, Ranges: ranges, MaxNamespaces: a.config.Limits.Namespaces,
 	})
 	custom := customresource.New(customresource.Options{})
-	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces, ranges, custom), engine.Options{
+	usage := nodeusage.New(a.config.Host, 0)
+	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces, ranges, custom, usage), engine.Options{
 		Namespaces: a.namespaces,
 		Pace:       pace,
 		Shards:     a.shards,
@@ -100,6 +103,11 @@ func (a *agent) addSync() error {
 	ranges.Follow(sync.HostCache())
 	if err := a.manager.Add(manager.RunnableFunc(sync.Run)); err != nil {
 		return fmt.Errorf("add the sync engine: %w", err)
+	}
+	changed := func(name string) { sync.Wake(node.Name, engine.Key{Name: name}, node.SchedulesItself) }
+	count := func(ctx context.Context) error { return usage.Run(ctx, changed) }
+	if err := a.manager.Add(manager.RunnableFunc(count)); err != nil {
+		return fmt.Errorf("add the count of what nodes are used for: %w", err)
 	}
 	synced := func(tenant tenants.Tenant) (ok bool, problem string) {
 		return sync.Synced(tenant.UID), sync.Problem(tenant.UID)

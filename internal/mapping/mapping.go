@@ -79,6 +79,8 @@ const (
 	AnnotationCopiedAnnotations = prefix + "copied-annotations"
 	// AnnotationContent is, on a copy of a custom resource, a fingerprint of the content that was copied.
 	AnnotationContent = prefix + "content"
+	// AnnotationMirrored is, on the mirror of a node, what of it came from the host; what else is on it is the tenant's own.
+	AnnotationMirrored = prefix + "mirrored"
 	// LabelMirror marks, with value "true", a tenant object that is a mirror of a cluster-scoped host object.
 	LabelMirror = prefix + "mirror"
 )

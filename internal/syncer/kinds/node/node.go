@@ -4,38 +4,59 @@
 // the internal one, no annotations, no images, no identifiers of the machine. It has no heartbeat: a mirror is written
 // only when something of it means something else than before.
 //
+// A tenant with a scheduler of its own sees as allocatable what others leave, and may add labels, taints and extended
+// resources, and cordon: an overlay, which is kept on the mirror and means something to its own scheduler only.
+//
 // Invariants: only Nodes with mapping.LabelMirror are touched, a tenant's own Nodes are not; a mirror exists before the
-// first pod is bound to it and until its last pod is gone.
+// first pod is bound to it and until its last pod is gone; what the host says of a node wins over an overlay.
 package node
 
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
+
+// Name of the kind.
+const Name = "node"
 
 const podIndex = "node/pods"
 
-// New makes the kind.
-func New() engine.Kind {
+// usageRetry is how long to wait for what others use to be known. It takes the list of the host's pods, once.
+const usageRetry = 500 * time.Millisecond
+
+// Usage tells what everybody but a tenant requests on a node; ok is false while that is not known yet. It is
+// *nodeusage.Usage; whoever runs it wakes this kind when its sums change.
+type Usage interface {
+	Others(node string, tenant types.UID) (sum corev1.ResourceList, ok bool)
+}
+
+type kind struct{ usage Usage }
+
+// New makes the kind. usage is asked for tenants with a scheduler of their own.
+func New(usage Usage) engine.Kind {
+	k := &kind{usage: usage}
 	return engine.Kind{
-		Name: "node", Object: &corev1.Node{}, Lane: engine.LaneFirst,
+		Name: Name, Object: &corev1.Node{}, Lane: engine.LaneFirst,
 		Triggers: []engine.Trigger{
 			{Side: engine.Host, Object: &corev1.Node{}, Unfiltered: true, Keys: ownName, Ignore: looksAlike},
 			{Side: engine.Virtual, Object: &corev1.Node{}, Ignore: isOnlyHeartbeat},
 			{Side: engine.Virtual, Object: &corev1.Pod{}, Keys: nodeOfPod, Ignore: isSameNode},
 		},
 		Indexes:   []engine.Index{{Side: engine.Virtual, Object: &corev1.Pod{}, Field: podIndex, Values: nodeNames}},
-		Reconcile: reconcile,
+		Reconcile: k.reconcile,
 	}
 }
 
@@ -74,7 +95,12 @@ func looksAlike(old, new client.Object) bool {
 
 func isOnlyHeartbeat(old, new client.Object) bool { return looksAlike(old, new) }
 
-func reconcile(ctx context.Context, scope *engine.Scope, key engine.Key) (engine.Result, error) {
+// SchedulesItself tells whether the pods of a tenant get their nodes by a scheduler of its own.
+func SchedulesItself(tenant tenants.Tenant) bool {
+	return tenant.Spec.Scheduling == clusterv1alpha1.SchedulingTenant
+}
+
+func (k *kind) reconcile(ctx context.Context, scope *engine.Scope, key engine.Key) (engine.Result, error) {
 	hostNode, err := get(ctx, scope.HostCache, key.Name)
 	if err != nil {
 		return engine.Result{}, fmt.Errorf("get host node %q: %w", key.Name, err)
@@ -95,11 +121,20 @@ func reconcile(ctx context.Context, scope *engine.Scope, key engine.Key) (engine
 		return engine.Result{}, nil
 	case hostNode == nil || !isWanted(scope, hostNode) && !isUsed:
 		return engine.Result{}, remove(ctx, scope, virtualNode, isUsed)
-	case virtualNode == nil:
-		return engine.Result{}, create(ctx, scope, hostNode)
-	default:
-		return engine.Result{}, update(ctx, scope, hostNode, virtualNode)
 	}
+	want := mirrorOf(hostNode)
+	if SchedulesItself(scope.Tenant) {
+		others, ok := k.usage.Others(key.Name, scope.Tenant.UID)
+		if !ok {
+			// All of the node would be more than there is, and pods would be bound for which there is no room.
+			return engine.Result{RequeueAfter: usageRetry}, nil
+		}
+		want = withoutOthers(want, others)
+	}
+	if virtualNode == nil {
+		return engine.Result{}, create(ctx, scope, hostNode, want)
+	}
+	return engine.Result{}, update(ctx, scope, hostNode, want, virtualNode)
 }
 
 // get returns nil for a node that does not exist.
@@ -143,8 +178,12 @@ func remove(ctx context.Context, scope *engine.Scope, virtualNode *corev1.Node, 
 	return nil
 }
 
-// Ensure makes the mirror of a node before a pod is bound to it.
+// Ensure makes the mirror of a node before a pod is bound to it, for tenants whose pods are scheduled by the host. Any other
+// has bound its pod to a Node that exists.
 func Ensure(ctx context.Context, scope *engine.Scope, name string) error {
+	if SchedulesItself(scope.Tenant) {
+		return nil
+	}
 	virtualNode, err := get(ctx, scope.VirtualCache, name)
 	if err != nil {
 		return fmt.Errorf("get node %q: %w", name, err)
@@ -159,11 +198,11 @@ func Ensure(ctx context.Context, scope *engine.Scope, name string) error {
 	if hostNode == nil {
 		return fmt.Errorf("host node %q is not known yet", name)
 	}
-	return create(ctx, scope, hostNode)
+	return create(ctx, scope, hostNode, mirrorOf(hostNode))
 }
 
-func create(ctx context.Context, scope *engine.Scope, hostNode *corev1.Node) error {
-	virtualNode := mirrorOf(hostNode)
+func create(ctx context.Context, scope *engine.Scope, hostNode, want *corev1.Node) error {
+	virtualNode := want.DeepCopy()
 	virtualNode.Status.Conditions = withHeartbeats(hostNode)
 	err := scope.VirtualClient.Create(ctx, virtualNode)
 	if apierrors.IsAlreadyExists(err) {
@@ -177,24 +216,28 @@ func create(ctx context.Context, scope *engine.Scope, hostNode *corev1.Node) err
 	if err != nil || created == nil {
 		return err
 	}
-	return update(ctx, scope, hostNode, created)
+	return update(ctx, scope, hostNode, want, created)
 }
 
-// update brings a mirror to its host node: first the spec, then the status.
-func update(ctx context.Context, scope *engine.Scope, hostNode, virtualNode *corev1.Node) error {
-	mirror := mirrorOf(hostNode)
+// update brings a mirror to what is wanted: first the spec, then the status.
+func update(ctx context.Context, scope *engine.Scope, hostNode, want, virtualNode *corev1.Node) error {
 	changed := virtualNode.DeepCopy()
-	changed.Labels = mirror.Labels
-	changed.Spec.Taints, changed.Spec.Unschedulable = mirror.Spec.Taints, mirror.Spec.Unschedulable
+	if SchedulesItself(scope.Tenant) {
+		was := recordOf(virtualNode)
+		setRecord(changed, newRecord(want, virtualNode, was))
+		want = withOverlay(want, virtualNode, was)
+	}
+	changed.Labels = want.Labels
+	changed.Spec.Taints, changed.Spec.Unschedulable = want.Spec.Taints, want.Spec.Unschedulable
 	if !equality.Semantic.DeepEqual(virtualNode, changed) {
 		if err := scope.VirtualClient.Update(ctx, changed); err != nil {
 			return fmt.Errorf("update node %q: %w", hostNode.Name, err)
 		}
 	}
-	if equality.Semantic.DeepEqual(withoutHeartbeats(changed.Status), mirror.Status) {
+	if equality.Semantic.DeepEqual(withoutHeartbeats(changed.Status), want.Status) {
 		return nil
 	}
-	changed.Status = mirror.Status
+	changed.Status = want.Status
 	changed.Status.Conditions = withHeartbeats(hostNode)
 	if err := scope.VirtualClient.Status().Update(ctx, changed); err != nil {
 		return fmt.Errorf("update status of node %q: %w", hostNode.Name, err)

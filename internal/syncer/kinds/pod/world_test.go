@@ -131,7 +131,7 @@ func (w *world) start(t *testing.T) {
 	ranges := hostranges.NewSource(w.host, w.now)
 	ensurer := namespaces.New(newClient(t, w.hostConfig), namespaces.Options{Ranges: ranges})
 	kinds := append(pod.NewKinds(pod.Options{Now: w.now, Labels: networkpolicy.PodLabels}),
-		namespace.New(ensurer, ranges), node.New(), networkpolicy.New(networkpolicy.Options{Ranges: ranges}))
+		namespace.New(ensurer, ranges), node.New(nil), networkpolicy.New(networkpolicy.Options{Ranges: ranges}))
 	e, err := engine.New(w.hostConfig, w.registry, kinds, engine.Options{Namespaces: ensurer, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
 	if err != nil {
 		t.Fatalf("make the engine: %v", err)
