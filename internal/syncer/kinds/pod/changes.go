@@ -117,8 +117,13 @@ func copyResources(host, desired []corev1.Container) {
 	}
 }
 
+// setQuantities changes what the API lets anybody change of a running pod.
 func setQuantities(host *corev1.ResourceList, desired corev1.ResourceList) {
-	for name, quantity := range desired {
+	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+		quantity, ok := desired[name]
+		if !ok {
+			continue
+		}
 		if *host == nil {
 			*host = corev1.ResourceList{}
 		}

@@ -10,9 +10,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/node"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/priorityclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/referenced"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/runtimeclass"
@@ -82,7 +82,7 @@ func isWaitingForScheduler(scope *engine.Scope, virtualPod *corev1.Pod) bool {
 	if len(virtualPod.Spec.SchedulingGates) > 0 {
 		return true
 	}
-	return scope.Tenant.Spec.Scheduling == clusterv1alpha1.SchedulingTenant && virtualPod.Spec.NodeName == ""
+	return node.SchedulesItself(scope.Tenant) && virtualPod.Spec.NodeName == ""
 }
 
 // translate makes the host pod of a tenant's pod.
@@ -99,11 +99,19 @@ func (k *kind) translate(ctx context.Context, scope *engine.Scope, virtualPod *c
 	if err != nil {
 		return nil, bundle{}, err
 	}
+	isPlaced := node.SchedulesItself(scope.Tenant) && virtualPod.Spec.NodeName != ""
+	var overlaid []corev1.ResourceName
+	if isPlaced {
+		if overlaid, err = node.OverlaidResources(ctx, scope, virtualPod.Spec.NodeName); err != nil {
+			return nil, bundle{}, err
+		}
+	}
 	meta := scope.HostMeta(virtualPod)
 	maps.Copy(meta.Labels, labels)
 	hostPod, wanted := translate(virtualPod, translation{
 		tenantUID: string(scope.Tenant.UID), meta: meta, serviceAddress: scope.Tenant.ServiceAddress,
 		dnsServers: servers, clusterDomain: k.options.ClusterDomain, nodeSelector: scope.Tenant.Spec.Nodes.Selector,
+		isPlaced: isPlaced, overlaid: overlaid,
 		priorityClass: priorityClass, hostNamespace: scope.HostNamespace,
 		hasPullSecret: func(name string) bool {
 			return k.secrets.Has(scope.Tenant.UID, engine.Key{Namespace: virtualPod.Namespace, Name: name})

@@ -19,23 +19,36 @@ type marks struct {
 	// The following are protected by mu.
 	byTenant map[types.UID]map[engine.Key]types.UID // the UID of the tenant's pod
 	checked  map[types.UID]map[engine.Key]time.Time // when a pod that does not start was looked at
+	told     map[types.UID]map[engine.Key]time.Time // when it was told that the host does not place a pod
 }
 
 func newMarks() *marks {
-	return &marks{byTenant: map[types.UID]map[engine.Key]types.UID{}, checked: map[types.UID]map[engine.Key]time.Time{}}
+	return &marks{
+		byTenant: map[types.UID]map[engine.Key]types.UID{},
+		checked:  map[types.UID]map[engine.Key]time.Time{}, told: map[types.UID]map[engine.Key]time.Time{},
+	}
 }
 
 // mayRecheck tells whether a pod that does not start was not looked at for a while, and notes that it is now.
 func (m *marks) mayRecheck(tenant types.UID, key engine.Key, now time.Time) bool {
+	return m.note(m.checked, tenant, key, now, recheckEvery)
+}
+
+// mayTell tells whether it was not told for a while that the host does not place a pod, and notes that it is now.
+func (m *marks) mayTell(tenant types.UID, key engine.Key, now time.Time) bool {
+	return m.note(m.told, tenant, key, now, unplacedEvery)
+}
+
+func (m *marks) note(times map[types.UID]map[engine.Key]time.Time, tenant types.UID, key engine.Key, now time.Time, every time.Duration) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if now.Sub(m.checked[tenant][key]) < recheckEvery {
+	if now.Sub(times[tenant][key]) < every {
 		return false
 	}
-	if m.checked[tenant] == nil {
-		m.checked[tenant] = map[engine.Key]time.Time{}
+	if times[tenant] == nil {
+		times[tenant] = map[engine.Key]time.Time{}
 	}
-	m.checked[tenant][key] = now
+	times[tenant][key] = now
 	return true
 }
 
@@ -65,6 +78,7 @@ func (m *marks) forget(tenant types.UID, key engine.Key) {
 	defer m.mu.Unlock()
 	delete(m.byTenant[tenant], key)
 	delete(m.checked[tenant], key)
+	delete(m.told[tenant], key)
 }
 
 func (m *marks) stopped(tenant types.UID) {
@@ -72,6 +86,7 @@ func (m *marks) stopped(tenant types.UID) {
 	defer m.mu.Unlock()
 	delete(m.byTenant, tenant)
 	delete(m.checked, tenant)
+	delete(m.told, tenant)
 }
 
 // markerOf is the UID of the host pod that a tenant's pod has had, or "". The marker counts only together with the pod's

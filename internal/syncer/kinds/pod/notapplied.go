@@ -52,7 +52,7 @@ func notApplied(virtualPod, hostPod *corev1.Pod) []string {
 			}
 		}
 	}
-	for _, label := range strangeLabels(virtual) {
+	for _, label := range strangeLabels(host) {
 		wishes = append(wishes, fmt.Sprintf("affinity or spread over pods by the label %q, which stays in the virtual cluster", label))
 	}
 	return wishes

@@ -31,6 +31,18 @@ func (t translation) placement(spec *corev1.PodSpec) {
 	spec.Tolerations = hostTolerations(spec.Tolerations)
 }
 
+// placed takes out what the tenant's scheduler has settled by choosing the node. It went by labels, taints and resources that the
+// tenant may have put on its Nodes itself; the host, which does not have them, could only refuse.
+func (t translation) placed(spec *corev1.PodSpec) {
+	spec.NodeSelector, spec.Affinity, spec.TopologySpreadConstraints = nil, nil, nil
+	eachContainer(spec, func(container *corev1.Container) {
+		for _, name := range t.overlaid {
+			delete(container.Resources.Requests, name)
+			delete(container.Resources.Limits, name)
+		}
+	})
+}
+
 // require adds requirements to every term, since terms are alternatives.
 func require(spec *corev1.PodSpec, expressions, fields []corev1.NodeSelectorRequirement) {
 	if spec.Affinity == nil {

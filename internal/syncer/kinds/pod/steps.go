@@ -128,7 +128,12 @@ func (k *kind) pending(ctx context.Context, scope *engine.Scope, virtualPod, hos
 	if hostPod.DeletionTimestamp != nil {
 		return engine.Result{}, k.release(ctx, scope, hostPod)
 	}
-	return k.keep(ctx, scope, virtualPod, hostPod)
+	var after time.Duration
+	if virtualPod.Spec.NodeName != "" {
+		after = k.unplaced(scope, virtualPod, hostPod)
+	}
+	result, err := k.keep(ctx, scope, virtualPod, hostPod)
+	return engine.Result{RequeueAfter: sooner(result.RequeueAfter, after)}, err
 }
 
 // unscheduled tells why the host's scheduler finds no node.
@@ -261,11 +266,8 @@ func (k *kind) keep(ctx context.Context, scope *engine.Scope, virtualPod, hostPo
 	}
 	check, checkErr := k.recheck(ctx, scope, virtualPod, hostPod)
 	after, bundleErr := k.bundles.ensure(ctx, scope, virtualPod, hostPod, wanted)
-	if check > 0 && (after == 0 || check < after) {
-		after = check
-	}
 	changeErr := k.changesDown(ctx, scope, virtualPod, hostPod, desired)
-	return engine.Result{RequeueAfter: after}, errors.Join(checkErr, bundleErr, changeErr)
+	return engine.Result{RequeueAfter: sooner(after, check)}, errors.Join(checkErr, bundleErr, changeErr)
 }
 
 // releaseEnded lets the host pod of a Job go after its end is written down in the tenant.

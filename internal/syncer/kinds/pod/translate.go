@@ -20,6 +20,10 @@ type translation struct {
 	clusterDomain string
 	// nodeSelector limits the tenant to these nodes of the host.
 	nodeSelector map[string]string
+	// isPlaced tells that a scheduler of the tenant's own has chosen the node.
+	isPlaced bool
+	// overlaid are resources of that node that only the tenant knows.
+	overlaid []corev1.ResourceName
 	// priorityClass is that of the pod if the host offers it, else "".
 	priorityClass string
 	// hostNamespace maps a tenant's namespace.
@@ -48,6 +52,9 @@ func translate(virtualPod *corev1.Pod, t translation) (*corev1.Pod, bundle) {
 	// Ephemeral containers have their own subresource; a POST with them is refused.
 	spec.EphemeralContainers = nil
 	t.dns(spec, virtualPod.Namespace)
+	if t.isPlaced {
+		t.placed(spec)
+	}
 	t.placement(spec)
 	t.affinity(spec)
 	t.pullSecrets(spec)

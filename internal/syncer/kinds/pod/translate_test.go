@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
@@ -256,6 +257,51 @@ func TestTolerations(t *testing.T) {
 	want(t, "everything is what a node's state can be", func(s *corev1.PodSpec) {
 		s.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
 	}, nil, nodeStateTaints, keys)
+}
+
+// What the tenant's scheduler has settled does not go down: it may be about labels and resources that the host does not have.
+func TestPlacedPod(t *testing.T) {
+	one := corev1.ResourceList{"example.com/mine": resource.MustParse("1"), "example.com/gpu": resource.MustParse("1")}
+	virtualPod := testPod(func(s *corev1.PodSpec) {
+		s.NodeName, s.NodeSelector = "node-1", map[string]string{"mine": "yes"}
+		s.Affinity = &corev1.Affinity{
+			NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
+				{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "mine", Operator: corev1.NodeSelectorOpExists}}}, {},
+			}}},
+			PodAntiAffinity: &corev1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{{TopologyKey: "mine"}}},
+		}
+		s.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{TopologyKey: "mine", MaxSkew: 1}}
+		s.Containers[0].Resources = corev1.ResourceRequirements{Requests: one.DeepCopy(), Limits: one.DeepCopy()}
+	})
+	with := testTranslation()
+	with.isPlaced, with.overlaid, with.nodeSelector = true, []corev1.ResourceName{"example.com/mine"}, map[string]string{"pool": "a"}
+	hostPod, _ := translate(virtualPod, with)
+	spec := hostPod.Spec
+	want := &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
+		NodeSelectorTerms: []corev1.NodeSelectorTerm{{
+			MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "pool", Operator: corev1.NodeSelectorOpIn, Values: []string{"a"}}},
+			MatchFields:      []corev1.NodeSelectorRequirement{{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{"node-1"}}},
+		}},
+	}}}
+	if diff := cmp.Diff(want, spec.Affinity); diff != "" {
+		t.Errorf("affinity (-want +got):\n%s", diff)
+	}
+	if spec.NodeName != "" || spec.NodeSelector != nil || spec.TopologySpreadConstraints != nil {
+		t.Errorf("it has node %q, selector %v, spread %v", spec.NodeName, spec.NodeSelector, spec.TopologySpreadConstraints)
+	}
+	left := corev1.ResourceList{"example.com/gpu": resource.MustParse("1")}
+	if diff := cmp.Diff(corev1.ResourceRequirements{Requests: left, Limits: left}, spec.Containers[0].Resources); diff != "" {
+		t.Errorf("resources (-want +got):\n%s", diff)
+	}
+	if wishes := notApplied(virtualPod, hostPod); len(wishes) != 0 {
+		t.Errorf("the tenant is told that it has not %v", wishes)
+	}
+	// The tenant may take the resource away again; a pod that runs is left as it is.
+	with.overlaid = nil
+	desired, _ := translate(virtualPod, with)
+	if diff := cmp.Diff(hostPod, withResources(hostPod, desired)); diff != "" {
+		t.Errorf("the running pod is changed:\n%s", diff)
+	}
 }
 
 func TestNamespaceSelectorNeverSelectsForeignNamespaces(t *testing.T) {
