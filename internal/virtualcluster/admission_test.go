@@ -52,6 +52,12 @@ func (e *environment) checkBadVirtualClusters(t *testing.T) {
 			change: func(vc *clusterv1alpha1.VirtualCluster) { vc.Spec.Store.Size = quantity("-1Gi") },
 			want:   "spec.store.size must be more than nothing",
 		},
+		"OwnSchedulerWithoutNodes": {
+			change: func(vc *clusterv1alpha1.VirtualCluster) {
+				vc.Spec.Scheduling, vc.Spec.Nodes.Mode = clusterv1alpha1.SchedulingTenant, clusterv1alpha1.NodesUsed
+			},
+			want: "spec.scheduling tenant needs spec.nodes.mode all",
+		},
 		"NoStorageClassName": {
 			change: func(vc *clusterv1alpha1.VirtualCluster) { vc.Spec.Store.StorageClassName = ptr.To("Fast Disks") },
 			want:   "spec.store.storageClassName must be the name of a StorageClass",
@@ -68,6 +74,7 @@ func (e *environment) checkBadVirtualClusters(t *testing.T) {
 		})
 	}
 	good := newVirtualCluster(strings.Repeat("a", 50))
+	good.Spec.Scheduling = clusterv1alpha1.SchedulingTenant
 	good.Spec.Nodes.Selector = map[string]string{"node.kubernetes.io/pool": "shared", "empty": ""}
 	good.Spec.Store.Size, good.Spec.Store.StorageClassName = quantity("500Mi"), ptr.To("fast.example.org")
 	e.create(t, good)
@@ -100,6 +107,11 @@ func (e *environment) checkChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.checkID(t, vc)
+	moved := vc.DeepCopy()
+	moved.Spec.Scheduling = clusterv1alpha1.SchedulingTenant
+	if err := e.admin.Update(t.Context(), moved); err == nil || !strings.Contains(err.Error(), "spec.scheduling cannot be changed") {
+		t.Errorf("got %v, want an error that scheduling cannot be changed", err)
+	}
 	vc.Spec.Store.Size = quantity("1Gi")
 	vc.Spec.PodSecurity = clusterv1alpha1.PodSecurityRestricted
 	if err := e.admin.Update(t.Context(), vc); err != nil {

@@ -44,6 +44,8 @@ type VirtualClusterList struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.store) || !has(oldSelf.store) || self.store.type == oldSelf.store.type",message="spec.store.type cannot be changed: the data of one store is not moved into another; create a new virtual cluster"
 // +kubebuilder:validation:XValidation:rule="!has(self.replicas) || self.replicas == 1 || !has(self.store) || !(self.store.type in ['sqlite', 'memory'])",message="spec.replicas above 1 needs a store that several replicas can share; sqlite and memory belong to one replica"
+// +kubebuilder:validation:XValidation:rule="(has(self.scheduling) ? self.scheduling : 'host') == (has(oldSelf.scheduling) ? oldSelf.scheduling : 'host')",message="spec.scheduling cannot be changed: pods that run were placed by the other scheduler; create a new virtual cluster"
+// +kubebuilder:validation:XValidation:rule="!has(self.scheduling) || self.scheduling != 'tenant' || !has(self.nodes) || !has(self.nodes.mode) || self.nodes.mode == 'all'",message="spec.scheduling tenant needs spec.nodes.mode all: a scheduler of the tenant's own chooses among the nodes that it sees"
 type VirtualClusterSpec struct {
 	// Replicas of the control plane. The stores sqlite and memory allow exactly one.
 	//
@@ -71,7 +73,8 @@ type VirtualClusterSpec struct {
 	// +kubebuilder:default={}
 	Nodes Nodes `json:"nodes,omitempty"`
 
-	// Scheduling says who chooses the node of a pod: the scheduler of the host cluster, or one of the tenant's own.
+	// Scheduling says who chooses the node of a pod: the scheduler of the host cluster, or one of the tenant's own, which needs
+	// nodes.mode all. It cannot be changed.
 	//
 	// +kubebuilder:default=host
 	Scheduling Scheduling `json:"scheduling,omitempty"`
@@ -164,7 +167,10 @@ type Scheduling string
 
 // The ways of scheduling.
 const (
-	SchedulingHost   Scheduling = "host"
+	// SchedulingHost leaves the choice to the host.
+	SchedulingHost Scheduling = "host"
+	// SchedulingTenant runs a kube-scheduler in the control plane. What the tenant puts on its Nodes counts for it; the host still
+	// confirms each choice.
 	SchedulingTenant Scheduling = "tenant"
 )
 

@@ -115,8 +115,8 @@ func TestCreateDryRunPrintsOnlyWhatWasAsked(t *testing.T) {
 	}{
 		"defaults": {nil, "  network: {}\n  nodes: {}\n  store: {}\n"},
 		"all": {
-			[]string{"--store", "sqlite", "--store-size", "5Gi", "--storage-class", "fast", "--nodes", "used", "--node-selector", "pool=a", "--scheduling", "tenant", "--pod-security", "restricted", "--isolation=false", "--kubernetes-version", "v1.36.3"},
-			"  kubernetesVersion: v1.36.3\n  network:\n    isolation: false\n  nodes:\n    mode: used\n    selector:\n      pool: a\n  podSecurity: restricted\n  scheduling: tenant\n  store:\n    size: 5Gi\n    storageClassName: fast\n    type: sqlite\n",
+			[]string{"--store", "sqlite", "--store-size", "5Gi", "--storage-class", "fast", "--nodes", "all", "--node-selector", "pool=a", "--scheduling", "tenant", "--pod-security", "restricted", "--isolation=false", "--kubernetes-version", "v1.36.3"},
+			"  kubernetesVersion: v1.36.3\n  network:\n    isolation: false\n  nodes:\n    mode: all\n    selector:\n      pool: a\n  podSecurity: restricted\n  scheduling: tenant\n  store:\n    size: 5Gi\n    storageClassName: fast\n    type: sqlite\n",
 		},
 	}
 	for name, c := range cases {
