@@ -17,7 +17,7 @@ const (
 
 // Kinds are all kinds of the sync.
 var Kinds = []Kind{
-	{"pod", both, "see below", "see below", "`Waiting`, `NotApplied`, `NotSupported`"},
+	{"pod", both, "see below", "see below", "`Waiting`, `NotApplied`, `NotSupported`, `HostUnschedulable`"},
 	{"configmap", down, "those that a pod on the host refers to", "names that begin with `matryoshka-`", "`NotSupported`"},
 	{"secret", down, "those that a pod or an Ingress on the host refers to", "names that begin with `matryoshka-`", "`NotSupported`"},
 	{"namespace", down, "a namespace of the host, with hashed labels", "", ""},
@@ -32,7 +32,7 @@ var Kinds = []Kind{
 	{"ingressclass", up, mirror, "those that are not offered", ""},
 	{"runtimeclass", up, mirror, "those that are not offered; a pod that names one is refused", "`NotSupported` on the pod"},
 	{"priorityclass", up, mirror, "those that are not offered; a pod that names one runs without", "`NotApplied` on the pod"},
-	{"node", up, "all that you may use, or those with pods of yours; without what identifies the machine", "annotations, images, external addresses", ""},
+	{"node", up, "all that you may use, or those with pods of yours; without what identifies the machine; with `scheduling: tenant` what others leave, and your labels, taints and extended resources beside the host's", "annotations, images, external addresses", ""},
 	{"customresourcedefinition", up, "the host's definition of what `spec.sync.customResources` names", "those that the operator did not grant", ""},
 	{"customresource", "down with status up, or from the host", "as it is; names do not change", "fields that name another namespace, cluster-scoped kinds", "`NotSupported`"},
 	{"event", up, "events of the host about copies of your objects, with your names", "those that would tell of others", ""},

@@ -7,6 +7,8 @@ const (
 	noteMerged    = "the virtual cluster has merged it into the selector already"
 	noteBundle    = "a file in the Secret of the pod, which the agent keeps up to date"
 	noteNode      = "it reaches the node, or by it the disks and shares of others; carried at `podSecurity: privileged`"
+	noteSettled   = "not with `scheduling: tenant`, where your scheduler has settled it"
+	noteOverlaid  = "with `scheduling: tenant` without the extended resources that only you have given the node"
 	noteNoDevices = "the host knows none of the virtual cluster's device claims"
 )
 
@@ -17,8 +19,11 @@ const containerFields = "name image command args workingDir ports envFrom resour
 // specGroups are the fields of the spec, but for volumes.
 var specGroups = []fieldGroup{
 	{of: "PodSpec", carried: "volumes initContainers containers ephemeralContainers restartPolicy terminationGracePeriodSeconds " +
-		"activeDeadlineSeconds nodeSelector hostNetwork hostPID hostIPC shareProcessNamespace securityContext hostname affinity " +
-		"hostAliases readinessGates runtimeClassName enableServiceLinks topologySpreadConstraints os hostUsers resources", others: []Field{
+		"activeDeadlineSeconds hostNetwork hostPID hostIPC shareProcessNamespace securityContext hostname " +
+		"hostAliases readinessGates runtimeClassName enableServiceLinks os hostUsers resources", others: []Field{
+		{Name: "nodeSelector", Decision: Carried, Note: noteSettled},
+		{Name: "affinity", Decision: Carried, Note: noteSettled},
+		{Name: "topologySpreadConstraints", Decision: Carried, Note: noteSettled},
 		{Name: "dnsPolicy", Decision: Rewritten, Note: "`ClusterFirst` is `None` with the DNS of the virtual cluster in dnsConfig"},
 		{Name: "dnsConfig", Decision: Rewritten, Note: "the DNS of the virtual cluster comes first; nameservers after the third are left out with an event"},
 		{Name: "serviceAccountName", Decision: Rewritten, Note: "an account of the host without rights; the tokens are those of your account"},
@@ -45,7 +50,10 @@ var specGroups = []fieldGroup{
 	{of: "ContainerResizePolicy", carried: "resourceName restartPolicy"},
 	{of: "ContainerRestartRule", carried: "action exitCodes"},
 	{of: "ContainerRestartRuleOnExitCodes", carried: "operator values"},
-	{of: "ResourceRequirements", carried: "limits requests claims"},
+	{of: "ResourceRequirements", carried: "claims", others: []Field{
+		{Name: "limits", Decision: Carried, Note: noteOverlaid},
+		{Name: "requests", Decision: Carried, Note: noteOverlaid},
+	}},
 	{of: "ResourceClaim", carried: "name request"},
 
 	{of: "EnvVar", carried: "name value", others: []Field{{Name: "valueFrom", Decision: Rewritten}}},
