@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,6 +25,7 @@ func TestOwnScheduling(t *testing.T) {
 	t.Run("labels", w.testOverlayLabels)
 	t.Run("taints", w.testOverlayTaints)
 	t.Run("extended resources", w.testOverlayResources)
+	t.Run("preemption", w.testPreemption)
 	t.Run("daemon set", w.testDaemonSet)
 	t.Run("first consumer", w.testFirstConsumer)
 	t.Run("no room on the host", w.testNoRoom)
@@ -220,6 +222,25 @@ func (w *schedulingWorld) testOverlayResources(t *testing.T) {
 	end(t, w.virtual, w.host, w.hostNamespace, "first")
 	w.awaitPlaced(t, "second", "node-1")
 	end(t, w.virtual, w.host, w.hostNamespace, "second")
+}
+
+// A tenant's scheduler makes room among the tenant's own pods, by classes that the host does not know.
+func (w *schedulingWorld) testPreemption(t *testing.T) {
+	create(t, w.virtual, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "urgent"}, Value: 1000})
+	onNode1 := func(s *corev1.PodSpec) { s.NodeSelector = map[string]string{corev1.LabelHostname: "node-1"} }
+	create(t, w.virtual, podOf("patient", "3", onNode1))
+	w.awaitPlaced(t, "patient", "node-1")
+	create(t, w.other, podOf("bystander", "500m", onNode1))
+	awaitNode(t, w.host, w.otherNamespace, "bystander")
+	create(t, w.virtual, podOf("urgent", "3", onNode1, func(s *corev1.PodSpec) { s.PriorityClassName = "urgent" }))
+	stopHostPod(t, w.host, w.hostNamespace, "patient") // once the tenant's scheduler has had it deleted
+	w.awaitPlaced(t, "urgent", "node-1")
+	bystander := &corev1.Pod{}
+	if err := w.other.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "bystander"}, bystander); err != nil || bystander.DeletionTimestamp != nil {
+		t.Errorf("the pod of another tenant was preempted (%v)", err)
+	}
+	end(t, w.virtual, w.host, w.hostNamespace, "urgent")
+	end(t, w.other, w.host, w.otherNamespace, "bystander")
 }
 
 // A DaemonSet has a pod on every node that the tenant may use.
