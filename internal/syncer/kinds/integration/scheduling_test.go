@@ -29,6 +29,7 @@ func TestOwnScheduling(t *testing.T) {
 	t.Run("daemon set", w.testDaemonSet)
 	t.Run("first consumer", w.testFirstConsumer)
 	t.Run("no room on the host", w.testNoRoom)
+	t.Run("nodes of others", w.testNodesOfOthers)
 }
 
 // A tenant sees what others leave, and its scheduler keeps to it; what others give back it may use.
@@ -312,4 +313,33 @@ func (w *schedulingWorld) testNoRoom(t *testing.T) {
 		t.Errorf("the pod has not been kept: %v", err)
 	}
 	end(t, w.virtual, w.host, w.hostNamespace, "too-large")
+}
+
+// A tenant that makes up the Node of a machine which is not for tenants gets its scheduler to use it, and no further.
+func (w *schedulingWorld) testNodesOfOthers(t *testing.T) {
+	never(t, w.virtual, client.ObjectKey{Name: "node-3"}, &corev1.Node{})
+	forged := create(t, w.virtual, &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+		Name: "node-3", Labels: map[string]string{"for": "tenants", "forged": "yes", corev1.LabelHostname: "node-3"},
+	}})
+	forged = changeStatus(t, w.virtual, forged, func(node *corev1.Node) {
+		node.Status.Capacity = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("64"), corev1.ResourcePods: resource.MustParse("100")}
+		node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+	})
+	forged = change(t, w.virtual, forged, func(node *corev1.Node) { node.Spec.Taints = nil })
+	create(t, w.virtual, podOf("intruder", "100m", func(s *corev1.PodSpec) {
+		s.NodeSelector = map[string]string{"forged": "yes"}
+		s.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
+	}))
+	if chosen := awaitNode(t, w.virtual, "default", "intruder"); chosen != "node-3" {
+		t.Fatalf("the tenant's scheduler has chosen %q", chosen)
+	}
+	if said := awaitEventOn(t, w.virtual, "intruder", "HostUnschedulable"); !strings.Contains(said, "node-3") {
+		t.Errorf("the event says %q", said)
+	}
+	hostPod := &corev1.Pod{}
+	if err := w.host.Get(t.Context(), client.ObjectKey{Namespace: w.hostNamespace, Name: "intruder"}, hostPod); err != nil || hostPod.Spec.NodeName != "" {
+		t.Errorf("the host pod is on node %q (%v)", hostPod.Spec.NodeName, err)
+	}
+	end(t, w.virtual, w.host, w.hostNamespace, "intruder")
+	remove(t, w.virtual, forged)
 }

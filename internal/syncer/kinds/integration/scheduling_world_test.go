@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"testing"
 	"time"
@@ -30,7 +31,8 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/testenv"
 )
 
-// schedulingWorld is a host with two nodes and two tenants. All three have a real scheduler; the test plays the kubelets.
+// schedulingWorld is a host with two nodes for two tenants, and one for nobody. All three clusters have a real scheduler; the test
+// plays the kubelets.
 type schedulingWorld struct {
 	*world         // the host, and the first tenant
 	other          client.Client
@@ -52,7 +54,10 @@ func newSchedulingWorld(t *testing.T) *schedulingWorld {
 	w := &schedulingWorld{
 		world: &world{hostConfig: host, host: newClient(t, host), virtual: newClient(t, first)}, other: newClient(t, other),
 	}
-	spec := clusterv1alpha1.VirtualClusterSpec{Scheduling: clusterv1alpha1.SchedulingTenant}
+	forTenants := map[string]string{"for": "tenants"}
+	spec := clusterv1alpha1.VirtualClusterSpec{
+		Scheduling: clusterv1alpha1.SchedulingTenant, Nodes: clusterv1alpha1.Nodes{Mode: clusterv1alpha1.NodesAll, Selector: forTenants},
+	}
 	w.tenant = tenants.Tenant{
 		ID: "x7k2p5q4", UID: "6f1f2b4e-0000-4000-8000-000000000001", Namespace: "demo", Name: "hello", VirtualConfig: first, Ready: true,
 		ServiceAddress: "10.96.0.77", Spec: spec,
@@ -68,9 +73,9 @@ func newSchedulingWorld(t *testing.T) *schedulingWorld {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "matryoshka-system", Name: "matryoshka-dns"},
 		Spec:       corev1.ServiceSpec{ClusterIP: "10.96.0.53", Ports: []corev1.ServicePort{{Port: 53, Protocol: corev1.ProtocolUDP}}},
 	})
-	for _, name := range []string{"node-1", "node-2"} {
-		w.hostNode(t, name)
-	}
+	w.hostNode(t, "node-1", forTenants)
+	w.hostNode(t, "node-2", forTenants)
+	w.hostNode(t, "node-3", nil)
 	w.serve(t, w.tenant, otherTenant)
 	for tenant, namespace := range map[*tenants.Tenant]*string{&w.tenant: &w.hostNamespace, &otherTenant: &w.otherNamespace} {
 		var err error
@@ -82,9 +87,14 @@ func newSchedulingWorld(t *testing.T) *schedulingWorld {
 }
 
 // hostNode makes a node of the host that is ready, as its kubelet does.
-func (w *schedulingWorld) hostNode(t *testing.T, name string) {
+func (w *schedulingWorld) hostNode(t *testing.T, name string, labels map[string]string) {
 	t.Helper()
-	hostNode := create(t, w.host, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelHostname: name}}})
+	labels = maps.Clone(labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[corev1.LabelHostname] = name
+	hostNode := create(t, w.host, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})
 	changeStatus(t, w.host, hostNode, func(hostNode *corev1.Node) {
 		hostNode.Status.Capacity = corev1.ResourceList{
 			corev1.ResourceCPU: resource.MustParse(hostCPU), corev1.ResourceMemory: resource.MustParse("8Gi"), corev1.ResourcePods: resource.MustParse("20"),
