@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,6 +29,8 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/addressdoor/reservation"
 	"github.com/matryoshka-dev/matryoshka/internal/connlimit"
 	"github.com/matryoshka-dev/matryoshka/internal/dooridentity"
+	"github.com/matryoshka-dev/matryoshka/internal/metricsdoor/usage"
+	"github.com/matryoshka-dev/matryoshka/internal/tenantlimit"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
 
@@ -57,6 +60,9 @@ type Options struct {
 	ForgetNamespace func(hostNamespace string)
 	// TenantService tells the UID of a Service in the tenant, asked live; empty when there is none.
 	TenantService TenantService
+	// Metrics answers what is asked at usage.Path, on the same connections; its errors are API statuses. See package
+	// metricsdoor. Nil means that there is no such path.
+	Metrics func(ctx context.Context, tenant tenants.Tenant, body io.Reader) (*usage.Response, error)
 	// Clock is the time; nil means the real one.
 	Clock clock.PassiveClock
 	// Log is where refusals and faults are told; nil means slog.Default.
@@ -70,7 +76,7 @@ type TenantService func(ctx context.Context, tenant tenants.Tenant, namespace, n
 // Door answers requests for addresses. It is an http.Handler for a server with dooridentity.ServerConfig, which Serve is.
 type Door struct {
 	Options
-	limits *limits
+	limits *tenantlimit.Limits
 }
 
 // New makes a door.
@@ -81,7 +87,7 @@ func New(options Options) *Door {
 	if options.Log == nil {
 		options.Log = slog.Default()
 	}
-	return &Door{Options: options, limits: newLimits()}
+	return &Door{Options: options, limits: tenantlimit.New(allowance)}
 }
 
 // Serve answers on a plain listener with a TLS configuration of dooridentity.ServerConfig until the context ends.
@@ -123,27 +129,35 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(response)
 }
 
-func (d *Door) answer(w http.ResponseWriter, r *http.Request) (*reservation.Response, error) {
+func (d *Door) answer(w http.ResponseWriter, r *http.Request) (any, error) {
 	tenant, err := d.identify(r)
 	if err != nil {
 		return nil, err
 	}
-	if r.URL.Path != reservation.Path {
-		return nil, status(http.StatusNotFound, metav1.StatusReasonNotFound, "the address door has no path but "+reservation.Path)
+	asksMetrics := r.URL.Path == usage.Path && d.Metrics != nil
+	if r.URL.Path != reservation.Path && !asksMetrics {
+		return nil, status(http.StatusNotFound, metav1.StatusReasonNotFound, "the address door has no such path")
 	}
 	if r.Method != http.MethodPost {
 		return nil, apierrors.NewMethodNotSupported(serviceResource, r.Method)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 	defer cancel()
-	release, err := d.limits.acquire(ctx, tenant.UID)
-	if err != nil {
-		return nil, err
+	if asksMetrics {
+		return d.Metrics(ctx, tenant, http.MaxBytesReader(w, r.Body, usage.MaxRequestBytes))
+	}
+	return d.answerReservation(ctx, tenant, http.MaxBytesReader(w, r.Body, reservation.MaxBytes))
+}
+
+func (d *Door) answerReservation(ctx context.Context, tenant tenants.Tenant, body io.Reader) (*reservation.Response, error) {
+	release, ok := d.limits.Acquire(ctx, tenant.UID, 1)
+	if !ok {
+		return nil, tooMany()
 	}
 	defer release()
 
 	request := reservation.Request{}
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, reservation.MaxBytes)).Decode(&request); err != nil {
+	if err := json.NewDecoder(body).Decode(&request); err != nil {
 		if tooLarge := (&http.MaxBytesError{}); errors.As(err, &tooLarge) {
 			return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("a request has at most %d bytes", reservation.MaxBytes))
 		}

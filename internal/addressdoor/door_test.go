@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -31,6 +32,8 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/addressdoor/reservation"
 	"github.com/matryoshka-dev/matryoshka/internal/dooridentity"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/metricsdoor/usage"
+	"github.com/matryoshka-dev/matryoshka/internal/tenantlimit"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
@@ -83,7 +86,11 @@ func (f *fixture) tenantService(_ context.Context, _ tenants.Tenant, namespace, 
 }
 
 func (f *fixture) post(uid types.UID, body []byte) *httptest.ResponseRecorder {
-	request := httptest.NewRequest(http.MethodPost, reservation.Path, bytes.NewReader(body))
+	return f.postTo(reservation.Path, uid, body)
+}
+
+func (f *fixture) postTo(path string, uid types.UID, body []byte) *httptest.ResponseRecorder {
+	request := httptest.NewRequest(http.MethodPost, path, bytes.NewReader(body))
 	certificate := &x509.Certificate{URIs: []*url.URL{dooridentity.URI(uid)}}
 	request.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{certificate}}}
 	recorder := httptest.NewRecorder()
@@ -361,20 +368,45 @@ func TestHostErrors(t *testing.T) {
 }
 
 func TestTooManyAtOnce(t *testing.T) {
-	l := newLimits()
-	ctx, cancel := context.WithCancel(t.Context())
-	for range tenantConcurrency {
-		if _, err := l.acquire(ctx, tenantA.UID); err != nil {
-			t.Fatal(err)
+	f := newFixture(t)
+	f.door.limits = tenantlimit.New(tenantlimit.Allowance{})
+	code, _, failure := f.ask(t, tenantA.UID, reservation.Request{Service: *service(corev1.ServiceTypeClusterIP, nil)})
+	if code != http.StatusTooManyRequests || failure.Details.RetryAfterSeconds == 0 {
+		t.Errorf("%d %+v", code, failure)
+	}
+}
+
+// What is asked of the metrics door comes with the tenant that the certificate names, and its errors go out as they are.
+func TestMetricsAreAskedInTheNameOfTheTenant(t *testing.T) {
+	f := newFixture(t)
+	var asked []string
+	f.door.Metrics = func(_ context.Context, tenant tenants.Tenant, body io.Reader) (*usage.Response, error) {
+		text, err := io.ReadAll(body)
+		asked = append(asked, tenant.ID+" "+string(text))
+		if err != nil {
+			return nil, apierrors.NewRequestEntityTooLargeError("too large")
+		}
+		return &usage.Response{}, nil
+	}
+	for _, c := range []struct {
+		uid  types.UID
+		body string
+		want int
+	}{
+		{tenantA.UID, "question", http.StatusOK},
+		{leaving.UID, "question", http.StatusForbidden},
+		{"unknown", "question", http.StatusForbidden},
+		{tenantB.UID, strings.Repeat("x", usage.MaxRequestBytes+1), http.StatusRequestEntityTooLarge},
+	} {
+		if recorder := f.postTo(usage.Path, c.uid, []byte(c.body)); recorder.Code != c.want {
+			t.Errorf("%s got %d, want %d", c.uid, recorder.Code, c.want)
 		}
 	}
-	release, err := l.acquire(ctx, tenantB.UID)
-	if err != nil {
-		t.Fatal("one tenant's requests hold up another's:", err)
+	if len(asked) != 2 || asked[0] != "aaaaaaaa question" || !strings.HasPrefix(asked[1], "bbbbbbbb ") {
+		t.Errorf("asked: %.80q", asked)
 	}
-	release()
-	cancel()
-	if _, err := l.acquire(ctx, tenantA.UID); !apierrors.IsTooManyRequests(err) {
-		t.Errorf("got %v", err)
+	f.door.Metrics = nil
+	if recorder := f.postTo(usage.Path, tenantA.UID, []byte("question")); recorder.Code != http.StatusNotFound {
+		t.Errorf("without metrics: %d", recorder.Code)
 	}
 }

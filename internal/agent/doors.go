@@ -17,6 +17,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/addressdoor"
 	"github.com/matryoshka-dev/matryoshka/internal/dooridentity"
 	"github.com/matryoshka-dev/matryoshka/internal/kubeletdoor"
+	"github.com/matryoshka-dev/matryoshka/internal/metricsdoor"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
 )
@@ -31,6 +32,10 @@ func (a *agent) addDoors(ctx context.Context) error {
 	serving := pki.NewDoorServing(a.door, []string{lifecycle.DoorServerName()}, clock.RealClock{})
 	outer := dooridentity.ServerConfig(serving.Certificate, func() (*x509.CertPool, error) { return a.door.Pool(), nil })
 
+	metrics, err := metricsdoor.New(a.config.Host, a.log.With("part", "metricsdoor"))
+	if err != nil {
+		return err
+	}
 	addresses := addressdoor.New(addressdoor.Options{
 		Host:    host,
 		Tenants: a.registry,
@@ -40,6 +45,7 @@ func (a *agent) addDoors(ctx context.Context) error {
 		},
 		ForgetNamespace: a.namespaces.Forget,
 		TenantService:   addressdoor.AskTenant,
+		Metrics:         metrics.Answer,
 		Log:             a.log.With("part", "addressdoor"),
 	})
 	err = a.listen(ctx, "address door", a.config.AddressDoorListen, func(ctx context.Context, listener net.Listener) error {
