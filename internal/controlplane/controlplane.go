@@ -16,6 +16,8 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/bootstrap"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/door"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/metricsapi"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/serviceaddress"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/sharedclient"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store"
@@ -40,8 +42,8 @@ type ControlPlane struct {
 	store   store.Store
 	client  *sharedclient.Client
 	server  *server
-	// addresses is the client of the address door; nil without doors.
-	addresses *serviceaddress.DoorClient
+	// door is the client of the address door; nil without doors.
+	door *door.Client
 
 	// cancelWork ends what uses the API server; cancelServer ends the API server itself, which must live longer.
 	cancelWork, cancelServer context.CancelFunc
@@ -125,8 +127,8 @@ func (c *ControlPlane) serve(ctx context.Context, endpoint string) error {
 	c.cancelServer = cancelServer
 	p := parts{storeEndpoint: endpoint, client: c.client, runtimeDir: c.runtime, listener: c.listener, ready: c.ready}
 	if c.config.Doors != nil {
-		c.addresses = serviceaddress.NewDoorClient(addressDoor(c.config))
-		p.addresses = c.addresses
+		c.door = door.NewClient(addressDoor(c.config))
+		p.addresses, p.metrics = serviceaddress.NewDoorClient(c.door), metricsapi.AskDoor(c.door)
 	}
 	server, err := newServer(serverCtx, c.config, p)
 	if err != nil {
@@ -187,8 +189,8 @@ func (c *ControlPlane) stop(ctx context.Context) error {
 		c.cancelServer()
 		errs = append(errs, await(ctx, &c.serving, "API server"))
 	}
-	if c.addresses != nil {
-		c.addresses.Close()
+	if c.door != nil {
+		c.door.Close()
 	}
 	if c.listener != nil {
 		// The API server has closed it, unless the start failed before it served.

@@ -24,6 +24,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/bootstrap"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/kubeletdialer"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/metricsapi"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/openapi"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/serviceaddress"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/sharedclient"
@@ -48,7 +49,9 @@ type parts struct {
 	listener   net.Listener
 	// addresses is nil without doors.
 	addresses serviceaddress.Reserver
-	ready     *readiness
+	// metrics is nil without doors.
+	metrics metricsapi.Ask
+	ready   *readiness
 }
 
 func newServer(ctx context.Context, c config.ControlPlane, p parts) (*server, error) {
@@ -88,7 +91,7 @@ func newServer(ctx context.Context, c config.ControlPlane, p parts) (*server, er
 		chain: chain, openAPI: serverConfig.KubeAPIs.ControlPlane.Generic.OpenAPIV3Config, serving: make(chan struct{}),
 		informers: serverConfig.KubeAPIs.ControlPlane.VersionedInformers,
 	}
-	if err := s.installOpenAPI(serverConfig.KubeAPIs.ControlPlane.Generic.OpenAPIConfig); err != nil {
+	if err := s.extendCore(serverConfig.KubeAPIs.ControlPlane.Generic.OpenAPIConfig, p.metrics); err != nil {
 		return nil, err
 	}
 	return s, errors.Join(s.addChecks(p.ready), s.addHooks(c.ServiceRanges))
@@ -122,11 +125,17 @@ func shareClient(serverConfig *app.Config, client *sharedclient.Client) {
 	extensions.ExtraConfig.CRDRESTOptionsGetter = client.Options(extensions.ExtraConfig.CRDRESTOptionsGetter, allCached)
 }
 
-// installOpenAPI serves the built-in kinds' documents in upstream's place; see package openapi.
-func (s *server) installOpenAPI(v2 *common.Config) error {
+// extendCore adds to the server of the built-in kinds: their documents in upstream's place, see package openapi, and
+// metrics.k8s.io.
+func (s *server) extendCore(v2 *common.Config, metrics metricsapi.Ask) error {
 	core, ok := s.chain.GenericAPIServer.NextDelegate().(*genericapiserver.GenericAPIServer)
 	if !ok {
 		return fmt.Errorf("the aggregator delegates to %T instead of kube-apiserver", s.chain.GenericAPIServer.NextDelegate())
+	}
+	if metrics != nil {
+		if err := metricsapi.Install(core, s.informers, metrics); err != nil {
+			return err
+		}
 	}
 	openapi.Install(core.Handler.GoRestfulContainer, core.Handler.NonGoRestfulMux, v2, s.openAPI)
 	return nil

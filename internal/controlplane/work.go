@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"k8s.io/client-go/kubernetes"
+	apiregistrationclient "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset/typed/apiregistration/v1"
 
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/bootstrap"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/controllers"
@@ -18,10 +19,18 @@ func (c *ControlPlane) startWork(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("create the loopback client: %w", err)
 	}
+	apiServices, err := apiregistrationclient.NewForConfig(c.server.clientConfig())
+	if err != nil {
+		return fmt.Errorf("create the loopback client of APIServices: %w", err)
+	}
 	workCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancelWork = cancel
 	c.work.Go(func() {
-		if err := bootstrap.Ensure(workCtx, client); err != nil {
+		err := bootstrap.Ensure(workCtx, client)
+		if err == nil && c.door != nil {
+			err = bootstrap.EnsureMetricsAPI(workCtx, apiServices.APIServices())
+		}
+		if err != nil {
 			if workCtx.Err() == nil {
 				c.fail(fmt.Errorf("write the system objects: %w", err))
 			}

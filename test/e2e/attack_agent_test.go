@@ -61,6 +61,12 @@ func TestAttackWithTheAgentsRights(t *testing.T) {
 			_, err := agent.CoreV1().Secrets("kube-system").List(ctx, metav1.ListOptions{})
 			return err
 		},
+		"read what everybody's pods use": func() error {
+			return agent.Discovery().RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1/pods").Do(ctx).Error()
+		},
+		"read what nodes use": func() error {
+			return agent.Discovery().RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1/nodes").Do(ctx).Error()
+		},
 		"read all Secrets": func() error {
 			_, err := agent.CoreV1().Secrets("").List(ctx, metav1.ListOptions{})
 			return err

@@ -29,7 +29,7 @@ func ensureRBAC(ctx context.Context, group *errgroup.Group, client kubernetes.In
 
 func ensureClusterRoles(group *errgroup.Group, client kubernetes.Interface, existing *policy) {
 	modifier := clusterRoles{reconciliation.ClusterRoleModifier{Client: client.RbacV1().ClusterRoles()}, existing}
-	for _, role := range append(bootstrappolicy.ClusterRoles(), bootstrappolicy.ControllerRoles()...) {
+	for _, role := range allClusterRoles() {
 		reconcileRole(group, reconciliation.ClusterRoleRuleOwner{ClusterRole: &role}, modifier)
 	}
 }

@@ -85,7 +85,7 @@ type seeder struct {
 }
 
 func (s *seeder) addRBAC() {
-	for _, role := range append(bootstrappolicy.ClusterRoles(), bootstrappolicy.ControllerRoles()...) {
+	for _, role := range allClusterRoles() {
 		s.add("/clusterroles/"+role.Name, rbacv1.SchemeGroupVersion, &role)
 	}
 	for _, binding := range append(bootstrappolicy.ClusterRoleBindings(), bootstrappolicy.ControllerRoleBindings()...) {
