@@ -46,7 +46,7 @@ build: ## build bin/matry, bin/matryd and the programs of the images
 	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: node-programs
-node-programs: ## build containerd, runc and the CNI plugins into bin/node
+node-programs: ## build containerd, runc, the CNI plugins and metrics-server into bin/node
 	@hack/requirements.sh go root packages
 	hack/node-programs.sh $(NODE_PROGRAMS)
 

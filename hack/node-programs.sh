@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # node-programs.sh FOLDER: build the programs that run beside matryd host into FOLDER: containerd with its shim and ctr,
-# runc, and the CNI plugins. Versions are pinned here; what FOLDER already holds at that version is left alone.
+# runc, the CNI plugins, and metrics-server. Versions are pinned here; what FOLDER already holds at that version is left alone.
 set -euo pipefail
 
 containerd=v2.4.2
 runc=v1.5.2
 cni=v1.9.1
+metrics_server=v0.9.0
 
 [ $# -eq 1 ] || { echo "usage: $0 FOLDER" >&2; exit 2; }
 mkdir -p "$1"
@@ -41,6 +42,9 @@ p=github.com/containernetworking/plugins/plugins
 build cni "$cni" ptp loopback host-local portmap -- \
 	CGO_ENABLED=0 go install -ldflags "-s -w" \
 	"$p/main/ptp@$cni" "$p/main/loopback@$cni" "$p/ipam/host-local@$cni" "$p/meta/portmap@$cni"
+
+build metrics-server "$metrics_server" metrics-server -- \
+	CGO_ENABLED=0 go install -ldflags "-s -w" "sigs.k8s.io/metrics-server/cmd/metrics-server@$metrics_server"
 
 # runc enters namespaces in C before Go starts, and filters system calls with libseccomp: it alone needs cgo.
 pkg-config --exists libseccomp 2>/dev/null || {

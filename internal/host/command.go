@@ -59,7 +59,7 @@ func addFlags(command *cobra.Command, options *control.Options) {
 	flags.StringVar(&options.DataDir, "data-dir", "", "folder of everything that survives a restart (required)")
 	flags.IntVar(&options.APIPort, "api-port", control.DefaultAPIPort, "port of the API server on 127.0.0.1")
 	flags.IntVar(&options.FrontDoorPort, "front-door-port", control.DefaultFrontDoorPort, "port of the front door on 127.0.0.1")
-	flags.StringVar(&options.ProgramsDir, "programs-dir", "", "folder with containerd, runc and the CNI plugins (required)")
+	flags.StringVar(&options.ProgramsDir, "programs-dir", "", "folder with containerd, runc, the CNI plugins and metrics-server (required)")
 	flags.StringVar((*string)(&options.Egress), "egress", string(control.EgressNone), "way out of the pods: none or nat")
 	flags.StringSliceVar(&options.PullFrom, "pull-from", nil, "private addresses, ranges or host names that image pulls may reach")
 	flags.StringVar(&options.SandboxImage, "sandbox-image", control.DefaultSandboxImage(), "image of the pod sandbox; it must be imported")

@@ -41,7 +41,7 @@ type Options struct {
 	APIPort int `json:"apiPort"`
 	// FrontDoorPort on 127.0.0.1 leads to the front door of the agent; zero means DefaultFrontDoorPort.
 	FrontDoorPort int `json:"frontDoorPort"`
-	// ProgramsDir has containerd, its shim, ctr, runc and the CNI plugins. Required.
+	// ProgramsDir has containerd, its shim, ctr, runc, the CNI plugins and metrics-server. Required.
 	ProgramsDir string `json:"programsDir"`
 	// Egress of the pods; empty means EgressNone.
 	Egress Egress `json:"egress"`
@@ -82,6 +82,7 @@ func (o *Options) Complete() {
 // Programs that must be in ProgramsDir.
 var Programs = []string{
 	"containerd", "containerd-shim-runc-v2", "ctr", "runc", "ptp", "loopback", "host-local", "portmap",
+	"metrics-server",
 }
 
 // Validate returns everything that is wrong with the options.

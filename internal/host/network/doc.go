@@ -24,6 +24,7 @@ var (
 const (
 	APIPort     = 6443
 	KubeletPort = 10250
+	MetricsPort = 10251
 	DNSPort     = 53
 )
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/host/control"
 	"github.com/matryoshka-dev/matryoshka/internal/host/dns"
+	"github.com/matryoshka-dev/matryoshka/internal/host/metricsserver"
 	"github.com/matryoshka-dev/matryoshka/internal/host/network"
 	"github.com/matryoshka-dev/matryoshka/internal/host/networkpolicy"
 	"github.com/matryoshka-dev/matryoshka/internal/host/pki"
@@ -161,6 +162,11 @@ func startOthers(g *group, config Config, files pki.Files, report *phases, apiSe
 		return err
 	}
 	g.start("kube-scheduler", func(ctx context.Context) error { return runScheduler(ctx, files) })
+	g.start("metrics server", func(ctx context.Context) error {
+		return metricsserver.Run(ctx, metricsserver.Config{
+			Layout: layout, Files: files, ProgramDir: config.Options.ProgramsDir, Logger: config.Logger,
+		})
+	})
 	g.start("kube-proxy", func(ctx context.Context) error { return runKubeProxy(ctx, layout, files) })
 	return apiServerDone()
 }

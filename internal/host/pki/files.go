@@ -54,6 +54,12 @@ func (f Files) KubeletCert() string { return f.path("kubelet.crt") }
 // KubeletKey is the key of KubeletCert.
 func (f Files) KubeletKey() string { return f.path("kubelet.key") }
 
+// MetricsServerCert is what the metrics server shows to the API server.
+func (f Files) MetricsServerCert() string { return f.path("metrics-server.crt") }
+
+// MetricsServerKey is the key of MetricsServerCert.
+func (f Files) MetricsServerKey() string { return f.path("metrics-server.key") }
+
 // ServiceAccountKey signs and verifies the tokens of service accounts.
 func (f Files) ServiceAccountKey() string { return f.path("service-account.key") }
 
@@ -69,7 +75,11 @@ const (
 	Scheduler         = "scheduler"
 	Kubelet           = "kubelet"
 	KubeProxy         = "kube-proxy"
+	MetricsServer     = "metrics-server"
 )
+
+// MetricsServerUser is the name of the metrics server, which is given its rights by RBAC objects.
+const MetricsServerUser = "system:metrics-server"
 
 // Names says what the certificates are for.
 type Names struct {
@@ -125,6 +135,10 @@ func signFiles(files Files, ca, frontProxy *authority, names Names) error {
 		"apiserver-kubelet-client": {ca, request{
 			commonName: "kube-apiserver-kubelet-client", organization: []string{"system:masters"}, usage: x509.ExtKeyUsageClientAuth,
 		}},
+		"metrics-server": {ca, request{
+			commonName: "metrics-server", usage: x509.ExtKeyUsageServerAuth,
+			dnsNames: []string{"metrics-server.kube-system.svc"}, addresses: []net.IP{names.NodeAddress},
+		}},
 		"front-proxy-client": {frontProxy, request{commonName: "front-proxy-client", usage: x509.ExtKeyUsageClientAuth}},
 	}
 	for name, certificate := range certificates {
@@ -152,6 +166,7 @@ func writeKubeconfigs(files Files, ca *authority, names Names) error {
 		Scheduler:         {commonName: "system:kube-scheduler"},
 		Kubelet:           {commonName: "system:node:" + names.NodeName, organization: []string{"system:nodes"}},
 		KubeProxy:         {commonName: "system:kube-proxy"},
+		MetricsServer:     {commonName: MetricsServerUser},
 	}
 	for name, user := range users {
 		user.usage = x509.ExtKeyUsageClientAuth
