@@ -33,8 +33,8 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/dooridentity"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/metricsdoor/usage"
-	"github.com/matryoshka-dev/matryoshka/internal/tenantlimit"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
+	"github.com/matryoshka-dev/matryoshka/internal/tenantlimit"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
 

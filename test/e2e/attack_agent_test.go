@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -37,6 +38,10 @@ func TestAttackWithTheAgentsRights(t *testing.T) {
 	if _, err := agent.CoreV1().Secrets(mapping.ControlNamespace(v.id)).List(ctx, metav1.ListOptions{Limit: 1}); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, startTimeout, func(ctx context.Context) error {
+		_, err := agent.CoreV1().Namespaces().Get(ctx, mapping.HostNamespace(v.id, "default"), metav1.GetOptions{})
+		return err
+	})
 	labels := map[string]string{mapping.LabelID: v.id, mapping.LabelKind: mapping.KindMapped}
 	label := []byte(`{"metadata":{"labels":{"` + mapping.LabelID + `":"` + v.id + `","` + mapping.LabelKind + `":"mapped"}}}`)
 	stepping := rbacv1.RoleBinding{
