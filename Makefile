@@ -30,6 +30,8 @@ DATA_DIR_FLAG := $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 NODE_PROGRAMS := bin/node
 # Kubernetes' end-to-end suite, the test images and what the runs say.
 CONFORMANCE := .build/conformance
+# The program of `make bench`.
+BENCH := .build/bench
 TOOLS := .build/tools
 GOLANGCI_LINT_VERSION := v2.15.0
 CONTROLLER_GEN_VERSION := v0.21.0
@@ -80,10 +82,24 @@ test-e2e: node-programs build ## test the product on an embedded host of its own
 	go test -timeout 30m -count 1 -parallel 8 $(E2E_FLAGS) ./test/e2e
 
 .PHONY: bench
-bench: node-programs build ## measure: Go benchmarks, phases of a start, create to usable, memory and CPU at idle
+bench: $(BENCH) ## measure every budget on an embedded host of its own and print the table (BENCH_FLAGS; 20 minutes)
+	$(BENCH) $(BENCH_FLAGS)
+
+.PHONY: bench-density
+bench-density: $(BENCH) ## count the idle virtual clusters that this machine holds (BENCH_FLAGS)
+	$(BENCH) -set density $(BENCH_FLAGS)
+
+.PHONY: bench-scale
+bench-scale: $(BENCH) ## measure many tenants with many pods on simulated nodes (BENCH_FLAGS)
+	$(BENCH) -set scale $(BENCH_FLAGS)
+
+.PHONY: bench-go
+bench-go: ## run the Go benchmarks
 	packages=$$(hack/packages.sh bench); [ -z "$$packages" ] || go test -run '^$$' -bench . -benchmem $$packages
-	go test -timeout 30m -run '^$$' -bench 'CreateToUsable|Delete' -benchtime 5x ./test/e2e
-	go test -timeout 30m -run '^$$' -bench IdleControlPlane -benchtime 1x ./test/e2e
+
+.PHONY: $(BENCH)
+$(BENCH): node-programs build
+	go build -ldflags '$(LDFLAGS)' -o $@ ./test/bench
 
 .PHONY: conformance
 conformance: node-programs build ## run Kubernetes' conformance tests on the embedded host and in a virtual cluster (FOCUS, PROFILES)
