@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +31,9 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingress"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingressclass"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/namespace"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/networkpolicy"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/node"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolume"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolumeclaim"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/pod"
@@ -70,6 +73,12 @@ type world struct {
 	metrics *prometheus.Registry
 	// pace is that of the engines; nil means that each has its own.
 	pace *hostpace.Pace
+	// withPods adds the kinds of pods and of what they need; otherwise the test itself makes namespaces and host pods.
+	withPods bool
+	// others are further tenants that the engine serves.
+	others []tenants.Tenant
+	// ahead is by how many nanoseconds the agent's clock is ahead.
+	ahead atomic.Int64
 	// engine is the one that runs, and hostCache what it sees of the host.
 	engine    *engine.Engine
 	hostCache client.Reader
@@ -100,6 +109,24 @@ func newClient(t *testing.T, config *rest.Config) client.Client {
 	return made
 }
 
+// now is the agent's clock.
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
+
+// kinds are those that the engine keeps in step.
+func (w *world) kinds(ranges *hostranges.Source) []engine.Kind {
+	secrets := pod.NewSecretCopier(ingress.SecretReferrer())
+	kinds := []engine.Kind{
+		service.New(w.now), endpointslice.New(ranges), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(), event.New(),
+		networkpolicy.New(networkpolicy.Options{Ranges: ranges}), poddisruptionbudget.New(),
+		ingress.New(ingress.Options{Secrets: secrets}), ingressclass.New(), priorityclass.New(), runtimeclass.New(),
+	}
+	if !w.withPods {
+		return append(kinds, referenced.NewKind(secrets))
+	}
+	kinds = append(kinds, pod.NewKinds(pod.Options{Secrets: secrets, Labels: networkpolicy.PodLabels, Now: w.now})...)
+	return append(kinds, namespace.New(w.ensurer, ranges), node.New(nil))
+}
+
 // run runs an engine until the returned function is called, which waits for its end.
 func (w *world) run(t *testing.T) (stop func()) {
 	t.Helper()
@@ -122,25 +149,22 @@ func (w *world) isServed(t *testing.T, by *engine.Engine) {
 func (w *world) start(t *testing.T, shares shards.Shares) (served *engine.Engine, stop func()) {
 	t.Helper()
 	registry := tenants.NewRegistry()
-	registry.Set(w.tenant)
+	for _, tenant := range append([]tenants.Tenant{w.tenant}, w.others...) {
+		registry.Set(tenant)
+	}
 	level := slog.LevelError
 	if testing.Verbose() {
 		level = slog.LevelDebug
 	}
-	ranges := hostranges.NewSource(newClient(t, w.agentConfig), time.Now)
-	secrets := pod.NewSecretCopier(ingress.SecretReferrer())
+	ranges := hostranges.NewSource(newClient(t, w.agentConfig), w.now)
 	options := engine.Options{
-		Namespaces: w.ensurer, Pace: w.pace, Usage: hostusage.New(w.limits), MaxCached: w.maxCached,
+		Namespaces: w.ensurer, Pace: w.pace, Shards: shares, Usage: hostusage.New(w.limits), MaxCached: w.maxCached,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}
 	if w.metrics != nil {
 		options.Registerer = w.metrics
 	}
-	served, err := engine.New(w.agentConfig, registry, []engine.Kind{
-		service.New(time.Now), endpointslice.New(ranges), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(), event.New(),
-		networkpolicy.New(networkpolicy.Options{Ranges: ranges}), poddisruptionbudget.New(),
-		ingress.New(ingress.Options{Secrets: secrets}), referenced.NewKind(secrets), ingressclass.New(), priorityclass.New(), runtimeclass.New(),
-	}, options)
+	served, err := engine.New(w.agentConfig, registry, w.kinds(ranges), options)
 	if err != nil {
 		t.Fatal(err)
 	}

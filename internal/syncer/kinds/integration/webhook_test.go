@@ -1,0 +1,148 @@
+package integration
+
+import (
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
+	"github.com/matryoshka-dev/matryoshka/internal/testenv"
+)
+
+const webhookSleeps = 30 * time.Second
+
+// sleeper is a webhook that answers after half a minute, and counts who asks.
+func sleeper(t *testing.T) (url string, caBundle []byte, asked chan struct{}) {
+	t.Helper()
+	asked = make(chan struct{}, 1000)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		timer := time.NewTimer(webhookSleeps)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return server.URL, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), asked
+}
+
+// registerSleeper makes a tenant's API server ask a webhook that sleeps about every status of a pod.
+func registerSleeper(t *testing.T, tenant tenants.Tenant) (asked chan struct{}, unregister func()) {
+	t.Helper()
+	url, caBundle, asked := sleeper(t)
+	none := admissionv1.SideEffectClassNone
+	webhooks := kubernetes.NewForConfigOrDie(tenant.VirtualConfig).AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	made, err := webhooks.Create(t.Context(), &admissionv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "sleeper"},
+		Webhooks: []admissionv1.ValidatingWebhook{{
+			Name: "sleeper.example.test", ClientConfig: admissionv1.WebhookClientConfig{URL: &url, CABundle: caBundle},
+			Rules: []admissionv1.RuleWithOperations{{
+				Operations: []admissionv1.OperationType{admissionv1.Update},
+				Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods/status"}},
+			}},
+			SideEffects: &none, TimeoutSeconds: pointer(int32(30)), AdmissionReviewVersions: []string{"v1"},
+		}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return asked, func() {
+		if err := webhooks.Delete(t.Context(), made.Name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestSleepingWebhook: a tenant whose webhook sleeps on what the agent writes holds up itself and nobody else.
+func TestSleepingWebhook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	node := w.preparePods(t)
+	neighbour := w.tenant
+	neighbour.ID, neighbour.UID, neighbour.Name = "aaaaaaaa", "6f1f2b4e-0000-4000-8000-000000000002", "neighbour"
+	neighbour.VirtualConfig = testenv.StartTenant(t)
+	w.others = []tenants.Tenant{neighbour}
+	w.run(t)
+	for _, in := range []client.Client{w.virtual, newClient(t, neighbour.VirtualConfig)} {
+		create(t, in, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "web"}})
+		await(t, in, client.ObjectKey{Namespace: "web", Name: "default"}, &corev1.ServiceAccount{}, func(*corev1.ServiceAccount) error { return nil })
+	}
+	virtual := newClient(t, neighbour.VirtualConfig)
+	slowest := func(round string) time.Duration {
+		var lags []time.Duration
+		for index := range 25 {
+			lags = append(lags, lagOf(t, node, virtual, newWebPod(fmt.Sprintf("%s-%d", round, index))))
+		}
+		slices.Sort(lags)
+		t.Logf("%s: host Ready to tenant Ready of the neighbour: median %s, slowest %s", round, lags[len(lags)/2], lags[len(lags)-1])
+		return lags[len(lags)-1]
+	}
+	before := slowest("before")
+
+	asked, unregister := registerSleeper(t, w.tenant)
+	var slept []*corev1.Pod
+	for index := range 40 {
+		slept = append(slept, create(t, w.virtual, newWebPod(fmt.Sprintf("slept-%d", index))))
+	}
+	select {
+	case <-asked:
+	case <-time.After(webhookSleeps):
+		t.Fatal("the webhook was not asked")
+	}
+	// Whoever waits for the webhook waits for as long as it sleeps, or for the five seconds of the agent's patience at least.
+	if during, most := slowest("during"), max(3*before, 4*time.Second); during > most {
+		t.Errorf("with the webhook the slowest took %s, want at most %s", during, most)
+	}
+	for _, virtualPod := range slept {
+		if virtualPod.Status.Phase == corev1.PodRunning {
+			t.Errorf("%s runs; the webhook does not sleep", virtualPod.Name)
+		}
+	}
+	unregister()
+	for _, virtualPod := range slept {
+		eventuallyWithin(t, 2*time.Minute, "the pod of the tenant with the webhook", func() error {
+			if err := w.virtual.Get(t.Context(), client.ObjectKeyFromObject(virtualPod), virtualPod); err != nil {
+				return err
+			}
+			return expect(virtualPod.Status.Phase == corev1.PodRunning, "%s is %s", virtualPod.Name, virtualPod.Status.Phase)
+		})
+	}
+}
+
+func newWebPod(name string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "web", Name: name},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "example.test/app:1"}}},
+	}
+}
+
+// lagOf makes a pod and returns how long after its host pod it was Ready.
+func lagOf(t *testing.T, node *playedNode, virtual client.Client, virtualPod *corev1.Pod) time.Duration {
+	t.Helper()
+	create(t, virtual, virtualPod)
+	eventually(t, "pod "+virtualPod.Name, func() error {
+		if err := virtual.Get(t.Context(), client.ObjectKeyFromObject(virtualPod), virtualPod); err != nil {
+			return err
+		}
+		return expect(virtualPod.Status.Phase == corev1.PodRunning, "it is %s", virtualPod.Status.Phase)
+	})
+	return time.Since(node.startedAt(virtualPod.UID))
+}
