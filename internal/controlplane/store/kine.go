@@ -11,9 +11,8 @@ import (
 
 	"github.com/k3s-io/kine/pkg/drivers"
 	"github.com/k3s-io/kine/pkg/drivers/generic"
-	// Only these two drivers are linked in.
+	// Beside package sqlite of ours this is the only driver that is linked in.
 	_ "github.com/k3s-io/kine/pkg/drivers/memory"
-	_ "github.com/k3s-io/kine/pkg/drivers/sqlite"
 	"github.com/k3s-io/kine/pkg/server"
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store/sqlite"
 )
 
 // Store is a datastore that speaks the etcd protocol. It is started once and stopped once.
@@ -56,7 +57,7 @@ func New(c config.Store, runtimeDir string) (Store, error) {
 // sqliteEndpoint asks for full durability. The vacuum at start is off because it copies the whole file, which would
 // make the start as slow as the data is large; freed pages are used again.
 func sqliteEndpoint(path string) string {
-	return "sqlite://" + path + "?_journal_mode=WAL&_busy_timeout=30000&_synchronous=FULL&_txlock=immediate" +
+	return sqlite.Scheme + "://" + path + "?_journal_mode=WAL&_busy_timeout=30000&_synchronous=FULL&_txlock=immediate" +
 		"&_kine_disable_startup_vacuum=true"
 }
 

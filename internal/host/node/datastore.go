@@ -14,6 +14,7 @@ import (
 	"github.com/k3s-io/kine/pkg/endpoint"
 	_ "modernc.org/sqlite" // The driver for the look at the pages; kine uses it too.
 
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store/sqlite"
 	"github.com/matryoshka-dev/matryoshka/internal/host/control"
 )
 
@@ -43,7 +44,7 @@ func startDatastore(layout control.Layout) (*datastore, error) {
 	store := &datastore{cancel: cancel}
 	_, err := endpoint.Listen(ctx, endpoint.Config{
 		Listener: "unix://" + socket,
-		Endpoint: "sqlite://" + path + "?_journal=WAL&cache=shared&_busy_timeout=30000&_txlock=immediate",
+		Endpoint: sqlite.Scheme + "://" + path + "?_journal=WAL&cache=shared&_busy_timeout=30000&_txlock=immediate",
 		// kine takes no zero values.
 		NotifyInterval:   5 * time.Second,
 		CompactInterval:  5 * time.Minute,
