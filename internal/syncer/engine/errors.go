@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -83,3 +84,10 @@ func throttled(err error) (after time.Duration, ok bool) {
 
 // isRace tells whether an error only says that somebody else was faster: the key comes again and nobody is told.
 func isRace(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }
+
+// isUnreached tells whether an error says nothing about the object: the API server was not reached, or could not look at it.
+func isUnreached(err error) bool {
+	var netError net.Error
+	return errors.As(err, &netError) || apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) ||
+		apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err)
+}

@@ -16,6 +16,9 @@ const (
 	retryFirst   = 20 * time.Millisecond
 	refusedFirst = time.Second
 	retryLast    = 2 * time.Minute
+	// unreachedLast is the longest delay after a call that did not reach an API server, or that it had no time for: when it is
+	// back, objects must not wait for as long as it was away.
+	unreachedLast = 10 * time.Second
 )
 
 // worker does work until the queue is closed.
@@ -86,6 +89,9 @@ func (e *Engine) fail(ctx context.Context, run *tenantRun, scope *Scope, it item
 	e.metrics.failures.WithLabelValues(kind.Name, "other").Inc()
 	if failures > 1 { // the first is mostly somebody else's write, or something not there yet
 		e.log.Warn("Sync failed", "kind", kind.Name, "vcluster", run.name(), "key", it.key.String(), "failures", failures, "error", err)
+	}
+	if isUnreached(err) {
+		return min(backOff(failures, retryFirst), unreachedLast)
 	}
 	return backOff(failures, retryFirst)
 }
