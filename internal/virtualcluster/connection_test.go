@@ -20,8 +20,8 @@ import (
 
 var start = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
-// fakeServer is a tenant's API server as far as probes go. It accepts only clients of the tenant's CA.
-func fakeServer(t *testing.T, tenant *pki.Tenant, clock *clocktesting.FakePassiveClock, handler http.HandlerFunc) (address string, opened *atomic.Int32) {
+// newFakeServer is a tenant's API server as far as probes and watches go. It accepts only clients of the tenant's CA.
+func newFakeServer(t *testing.T, tenant *pki.Tenant, clock *clocktesting.FakePassiveClock, handler http.HandlerFunc) *http.Server {
 	t.Helper()
 	files, err := tenant.ControlPlaneFiles(nil, pki.Names{UID: "u", ID: "x7k2p7q4", ServiceAddresses: []string{"10.0.0.1"}}, tenant.Client, clock.Now())
 	if err != nil {
@@ -31,18 +31,8 @@ func fakeServer(t *testing.T, tenant *pki.Tenant, clock *clocktesting.FakePassiv
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	opened = &atomic.Int32{}
-	server := &http.Server{
+	return &http.Server{
 		Handler: handler,
-		ConnState: func(_ net.Conn, state http.ConnState) {
-			if state == http.StateNew {
-				opened.Add(1)
-			}
-		},
 		TLSConfig: &tls.Config{
 			Certificates: []tls.Certificate{certificate}, ClientCAs: tenant.Client.Pool(), ClientAuth: tls.RequireAndVerifyClientCert,
 			NextProtos: []string{"h2"}, Time: clock.Now,
@@ -54,6 +44,11 @@ func fakeServer(t *testing.T, tenant *pki.Tenant, clock *clocktesting.FakePassiv
 			},
 		},
 	}
+}
+
+// serve lets a server serve until the test ends.
+func serve(t *testing.T, server *http.Server, listener net.Listener) {
+	t.Helper()
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
@@ -63,6 +58,23 @@ func fakeServer(t *testing.T, tenant *pki.Tenant, clock *clocktesting.FakePassiv
 		server.Close()
 		<-finished
 	})
+}
+
+// fakeServer serves on an address of its own, and counts the connections.
+func fakeServer(t *testing.T, tenant *pki.Tenant, clock *clocktesting.FakePassiveClock, handler http.HandlerFunc) (address string, opened *atomic.Int32) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened = &atomic.Int32{}
+	server := newFakeServer(t, tenant, clock, handler)
+	server.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	serve(t, server, listener)
 	return listener.Addr().String(), opened
 }
 
