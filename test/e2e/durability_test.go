@@ -26,9 +26,9 @@ func TestNoAcknowledgedWriteIsLost(t *testing.T) {
 	t.Parallel()
 	v := newTenant(t, shared, "e2e-durable", "durable")
 	writers := startWriters(t, v, 4)
-	for range 3 {
+	for _, kill := range []func(testing.TB, *tenant){killControlPlane, removeControlPlane, killControlPlane} {
 		writers.waitForMore(t, 50)
-		killControlPlane(t, v)
+		kill(t, v)
 	}
 	writers.waitForMore(t, 50)
 	acknowledged := writers.stop()
@@ -135,6 +135,17 @@ func killControlPlane(t testing.TB, v *tenant) {
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 			t.Fatal(err)
 		}
+	}
+}
+
+// removeControlPlane removes the pod of a virtual cluster's control plane without asking it: its successor may start while
+// it still writes.
+func removeControlPlane(t testing.TB, v *tenant) {
+	t.Helper()
+	zero := int64(0)
+	err := v.host.client(t).CoreV1().Pods(mapping.ControlNamespace(v.id)).Delete(t.Context(), "controlplane-0", metav1.DeleteOptions{GracePeriodSeconds: &zero})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
