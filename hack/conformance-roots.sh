@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # conformance-roots.sh PROGRAMS PAUSE FOLDER: make the folders that the layers of the test images are made of, out of the
-# programs of conformance-programs.sh, the product's pause, Debian packages and the files of Kubernetes' test images.
+# programs of conformance-programs.sh and of test/conformance/sh, the product's pause, Debian packages and the files of
+# Kubernetes' test images.
 set -euo pipefail
 
 [ $# -eq 3 ] || { echo "usage: $0 PROGRAMS PAUSE FOLDER" >&2; exit 2; }
@@ -34,7 +35,6 @@ system() {
 		[ -e "$root/bin/$tool" ] || [ -e "$root/usr/bin/$tool" ] || [ -e "$root/sbin/$tool" ] || [ -e "$root/usr/sbin/$tool" ] ||
 			ln -sfn busybox "$root/bin/$tool"
 	done
-	# BusyBox' ash drops environment variables that no shell could have set, such as data-1; tests look for them.
 	ln -sfn bash-static "$root/bin/sh"
 	ln -sfn bash-static "$root/bin/bash"
 }
@@ -47,6 +47,7 @@ program() {
 
 "$here/debian-root.sh" busybox busybox-static bash-static
 system busybox
+cp -f --remove-destination "$programs/sh" busybox/bin/sh
 "$here/debian-root.sh" debian busybox-static bash-static bind9-dnsutils curl netcat-openbsd iproute2 libc-bin
 system debian
 ln -sfn nc.openbsd debian/bin/nc
