@@ -1,10 +1,12 @@
 // Command report prints what passed and failed in runs of the conformance tests, and keeps it in a document: a row for each
-// test, a column for each profile. A run of a part of the tests changes the rows of that part only.
+// test, a column for each profile. A run of a part of the tests changes the rows of that part only. It ends with an error
+// when a test failed that nobody has given a reason for in the document; only default settings may have such reasons.
 //
 //	report DOCUMENT.md PROFILE=REPORT.json...
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -45,6 +47,7 @@ func run(out io.Writer, document string, runs []string) error {
 		}
 		found[profile] = append(found[profile], results...)
 	}
+	var unexplained []error
 	for _, profile := range slices.Sorted(maps.Keys(found)) {
 		if len(found[profile]) == 0 {
 			return fmt.Errorf("no test ran in profile %q: does the focus match one?", profile)
@@ -53,8 +56,30 @@ func run(out io.Writer, document string, runs []string) error {
 		if err := kept.merge(profile, found[profile]); err != nil {
 			return err
 		}
+		unexplained = append(unexplained, explain(out, profile, found[profile], reasons(string(content))))
 	}
-	return os.WriteFile(document, []byte(kept.replaceIn(string(content))), 0o644)
+	if err := os.WriteFile(document, []byte(kept.replaceIn(string(content))), 0o644); err != nil {
+		return err
+	}
+	return errors.Join(unexplained...)
+}
+
+// explain tells what is wrong with the reasons: a test that failed without one, or passed in spite of one.
+func explain(out io.Writer, profile string, results []result, reasons map[string]string) error {
+	var failed []string
+	for _, r := range results {
+		hasReason := reasons[r.test] != "" && profile == defaultProfile
+		switch {
+		case r.verdict == failedVerdict && !hasReason:
+			failed = append(failed, r.test)
+		case r.verdict == passedVerdict && hasReason:
+			fmt.Fprintf(out, "%s\tpasses; remove its reason\t%s\n", profile, r.test)
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return fmt.Errorf("profile %s: %d tests failed without a reason:\n\t%s", profile, len(failed), strings.Join(failed, "\n\t"))
 }
 
 func show(out io.Writer, profile string, results []result) {

@@ -19,7 +19,7 @@ const report = `[{"SpecReports":[
 
 func TestRunKeepsWhatOtherRunsFound(t *testing.T) {
 	document := filepath.Join(t.TempDir(), "conformance.md")
-	before := "# Text\n" + begin + "\n\n| test | host | default |\n|---|---|---|\n" +
+	before := "# Text\n\n| test | reason |\n|---|---|\n| [sig-apps] Job should end | isolation |\n\n" + begin + "\n\n| test | host | default |\n|---|---|---|\n" +
 		"| [sig-apps] Job should end | pass | pass |\n| [sig-auth] Other | FAIL | - |\n\n" + end + "\nmore\n"
 	json := filepath.Join(t.TempDir(), "report.json")
 	for file, content := range map[string]string{document: before, json: report} {
@@ -35,10 +35,11 @@ func TestRunKeepsWhatOtherRunsFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "# Text\n" + begin + "\n\n- `host`: 1 of 2 passed\n- `default`: 1 of 2 passed\n\n" +
-		"| test | host | default |\n|---|---|---|\n" +
-		"| [sig-apps] Job should end | pass | FAIL |\n| [sig-auth] Other | FAIL | - |\n" +
-		"| [sig-node] Pods should run / stay | - | pass |\n\n" + end + "\nmore\n"
+	want := "# Text\n\n| test | reason |\n|---|---|\n| [sig-apps] Job should end | isolation |\n\n" + begin +
+		"\n\n- `host`: 1 of 2 passed\n- `default`: 1 of 2 passed\n- `conformance`: 0 of 0 passed\n\n" +
+		"| test | host | default | conformance |\n|---|---|---|---|\n" +
+		"| [sig-apps] Job should end | pass | FAIL | - |\n| [sig-auth] Other | FAIL | - | - |\n" +
+		"| [sig-node] Pods should run / stay | - | pass | - |\n\n" + end + "\nmore\n"
 	if diff := cmp.Diff(want, string(after)); diff != "" {
 		t.Errorf("document (-want +got):\n%s", diff)
 	}
@@ -68,5 +69,38 @@ func TestRunWithoutTestsIsAnError(t *testing.T) {
 	}
 	if err := run(&bytes.Buffer{}, document, []string{"other=" + json}); err == nil {
 		t.Error("an unknown profile is accepted")
+	}
+}
+
+// TestRunAsksForReasons: a failure that nobody has explained is an error, in the host and in the conformance profile always.
+func TestRunAsksForReasons(t *testing.T) {
+	for name, tc := range map[string]struct{ text, profile, want string }{
+		"no reason":                   {"", "default", "[sig-apps] Job should end"},
+		"a reason":                    {"| [sig-apps] Job should end | isolation |\n", "default", ""},
+		"a reason of another":         {"| [sig-apps] Job should begin | isolation |\n", "default", "[sig-apps] Job should end"},
+		"none for conformance":        {"| [sig-apps] Job should end | isolation |\n", "conformance", "[sig-apps] Job should end"},
+		"none for the host":           {"| [sig-apps] Job should end | isolation |\n", "host", "[sig-apps] Job should end"},
+		"a verdict is no explanation": {begin + "\n| test | host |\n| [sig-apps] Job should end | FAIL |\n" + end, "default", "[sig-apps] Job should end"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			document, json := filepath.Join(t.TempDir(), "a.md"), filepath.Join(t.TempDir(), "a.json")
+			text := tc.text
+			if !strings.Contains(text, begin) {
+				text += begin + "\n" + end
+			}
+			for file, content := range map[string]string{document: text, json: report} {
+				if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := run(&bytes.Buffer{}, document, []string{tc.profile + "=" + json})
+			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("error is %v, want one with %q", err, tc.want)
+			}
+			after, readErr := os.ReadFile(document)
+			if readErr != nil || !strings.Contains(string(after), "| [sig-node] Pods should run / stay |") {
+				t.Errorf("the verdicts are not kept: %v\n%s", readErr, after)
+			}
+		})
 	}
 }

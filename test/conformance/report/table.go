@@ -14,8 +14,14 @@ const (
 	end   = "<!-- end of results -->"
 )
 
-// profiles are the columns: the embedded host itself, for comparison, and the settings of virtual clusters.
-var profiles = []string{"host", "default"}
+// The profiles are the columns: the embedded host itself, for comparison, and the settings of virtual clusters.
+const (
+	hostProfile        = "host"
+	defaultProfile     = "default"
+	conformanceProfile = "conformance"
+)
+
+var profiles = []string{hostProfile, defaultProfile, conformanceProfile}
 
 // unknown stands for a test that has not run in a profile.
 const unknown = "-"
@@ -30,19 +36,45 @@ func parse(document string) (table, error) {
 		return nil, errors.New("the lines around the table are missing: " + begin + " and " + end)
 	}
 	kept := table{}
+	var columns []string
 	for line := range strings.Lines(inside) {
-		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
-		if len(cells) != len(profiles)+1 || !strings.HasPrefix(cells[0], " [") {
+		cells := cellsOf(line)
+		if cells[0] == "test" {
+			columns = cells[1:]
+		}
+		if len(cells) != len(columns)+1 || !isTest(cells[0]) {
 			continue
 		}
-		verdicts := map[string]string{}
-		for i, profile := range profiles {
-			verdicts[profile] = strings.TrimSpace(cells[i+1])
+		kept[cells[0]] = map[string]string{}
+		for i, profile := range columns {
+			kept[cells[0]][profile] = cells[i+1]
 		}
-		kept[strings.TrimSpace(cells[0])] = verdicts
 	}
 	return kept, nil
 }
+
+// reasons are the rows of the other tables that begin with a test: why it fails with default settings on purpose.
+func reasons(document string) map[string]string {
+	before, rest, _ := strings.Cut(document, begin)
+	_, after, _ := strings.Cut(rest, end)
+	found := map[string]string{}
+	for line := range strings.Lines(before + after) {
+		if cells := cellsOf(line); len(cells) == 2 && isTest(cells[0]) {
+			found[cells[0]] = cells[1]
+		}
+	}
+	return found
+}
+
+func cellsOf(line string) []string {
+	cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+	for index := range cells {
+		cells[index] = strings.TrimSpace(cells[index])
+	}
+	return cells
+}
+
+func isTest(cell string) bool { return strings.HasPrefix(cell, "[sig-") }
 
 func (t table) merge(profile string, results []result) error {
 	if !slices.Contains(profiles, profile) {
