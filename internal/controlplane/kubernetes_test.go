@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"net/http"
@@ -37,6 +38,7 @@ func TestKubernetes(t *testing.T) {
 
 	t.Run("anonymous requests reach the health endpoints only", func(t *testing.T) { anonymous(t, admin) })
 	t.Run("a ServiceAccount token works and carries what was asked", func(t *testing.T) { serviceAccountToken(t, client, admin) })
+	t.Run("the keys of tokens are found by the issuer's name", func(t *testing.T) { issuerDiscovery(t, client) })
 	t.Run("a certificate request is signed by the client CA", func(t *testing.T) { certificateRequest(t, client, admin) })
 	t.Run("a Deployment makes pods with token and CA", func(t *testing.T) { deployment(t, client) })
 	t.Run("server-side apply", func(t *testing.T) { apply(t, client) })
@@ -81,6 +83,21 @@ func serviceAccountToken(t *testing.T, client kubernetes.Interface, admin *rest.
 	_, err = kubernetes.NewForConfigOrDie(anonymous).CoreV1().Secrets("kube-system").List(t.Context(), metav1.ListOptions{})
 	if !apierrors.IsForbidden(err) {
 		t.Errorf("the default ServiceAccount may list secrets: %v", err)
+	}
+}
+
+// issuerDiscovery: who finds the issuer by its name finds its keys there, too. An address would need this process' own port.
+func issuerDiscovery(t *testing.T, client kubernetes.Interface) {
+	var discovery struct {
+		Issuer string `json:"issuer"`
+		Keys   string `json:"jwks_uri"`
+	}
+	answer, err := client.CoreV1().RESTClient().Get().AbsPath("/.well-known/openid-configuration").DoRaw(t.Context())
+	if err == nil {
+		err = json.Unmarshal(answer, &discovery)
+	}
+	if err != nil || discovery.Issuer != "https://kubernetes.default.svc.cluster.local" || discovery.Keys != discovery.Issuer+"/openid/v1/jwks" {
+		t.Errorf("discovery: %+v, %v", discovery, err)
 	}
 }
 

@@ -133,6 +133,8 @@ func setAuthentication(o *options.ServerRunOptions, c config.ControlPlane, runti
 	o.ServiceAccountSigningKeyFile = key
 	o.Authentication.ServiceAccounts.KeyFiles = []string{key}
 	o.Authentication.ServiceAccounts.Issuers = []string{issuer}
+	// Upstream's default names the address with the port that this process listens on; the Service has another.
+	o.Authentication.ServiceAccounts.JWKSURI = issuer + "/openid/v1/jwks"
 	o.Authentication.APIAudiences = []string{issuer}
 	// A token lives as long as its pod asked for, not a year.
 	o.Authentication.ServiceAccounts.ExtendExpiration = false
