@@ -28,7 +28,7 @@ for profile in ${PROFILES:-host default}; do
 	host) matry kubeconfig host >"$kubeconfig" ;;
 	default | conformance)
 		settings=()
-		[ "$profile" = default ] || settings=(--pod-security privileged --isolation=false)
+		[ "$profile" = default ] || settings=(--pod-security privileged --isolation=false --scheduling tenant)
 		matry create virtualcluster "$profile" -n conformance --create-namespace "${settings[@]}"
 		matry kubeconfig virtualcluster "$profile" -n conformance --file "$kubeconfig"
 		;;

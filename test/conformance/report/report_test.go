@@ -72,14 +72,17 @@ func TestRunWithoutTestsIsAnError(t *testing.T) {
 	}
 }
 
-// TestRunAsksForReasons: a failure that nobody has explained is an error, in the host and in the conformance profile always.
+// TestRunAsksForReasons: a failure that nobody has explained is an error, and in profile conformance any that the host has not.
 func TestRunAsksForReasons(t *testing.T) {
 	for name, tc := range map[string]struct{ text, profile, want string }{
-		"no reason":                   {"", "default", "[sig-apps] Job should end"},
-		"a reason":                    {"| [sig-apps] Job should end | isolation |\n", "default", ""},
-		"a reason of another":         {"| [sig-apps] Job should begin | isolation |\n", "default", "[sig-apps] Job should end"},
-		"none for conformance":        {"| [sig-apps] Job should end | isolation |\n", "conformance", "[sig-apps] Job should end"},
-		"none for the host":           {"| [sig-apps] Job should end | isolation |\n", "host", "[sig-apps] Job should end"},
+		"no reason":            {"", "default", "[sig-apps] Job should end"},
+		"a reason":             {"| [sig-apps] Job should end | isolation |\n", "default", ""},
+		"a reason of another":  {"| [sig-apps] Job should begin | isolation |\n", "default", "[sig-apps] Job should end"},
+		"none for conformance": {"| [sig-apps] Job should end | isolation |\n", "conformance", "[sig-apps] Job should end"},
+		"the host's own":       {"| [sig-apps] Job should end | one node |\n", "host", ""},
+		"the host's, in conformance": {
+			"| [sig-apps] Job should end | one node |\n" + begin + "\n| test | host |\n| [sig-apps] Job should end | FAIL |\n" + end, "conformance", "",
+		},
 		"a verdict is no explanation": {begin + "\n| test | host |\n| [sig-apps] Job should end | FAIL |\n" + end, "default", "[sig-apps] Job should end"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,11 +17,10 @@ const (
 // The profiles are the columns: the embedded host itself, for comparison, and the settings of virtual clusters.
 const (
 	hostProfile        = "host"
-	defaultProfile     = "default"
 	conformanceProfile = "conformance"
 )
 
-var profiles = []string{hostProfile, defaultProfile, conformanceProfile}
+var profiles = []string{hostProfile, "default", conformanceProfile}
 
 // unknown stands for a test that has not run in a profile.
 const unknown = "-"
@@ -53,7 +52,7 @@ func parse(document string) (table, error) {
 	return kept, nil
 }
 
-// reasons are the rows of the other tables that begin with a test: why it fails with default settings on purpose.
+// reasons are the rows of the other tables that begin with a test: why it fails on purpose.
 func reasons(document string) map[string]string {
 	before, rest, _ := strings.Cut(document, begin)
 	_, after, _ := strings.Cut(rest, end)
