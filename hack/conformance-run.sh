@@ -5,7 +5,7 @@
 set -euo pipefail
 
 [ $# -eq 3 ] || { echo "usage: $0 PROGRAMS KUBECONFIG NAME" >&2; exit 2; }
-kubeconfig=$(realpath "$2")
+given=$(realpath "$2")
 name=$3
 cd "$1"
 rm -f "$name".{parallel,serial}.json
@@ -13,7 +13,10 @@ rm -f "$name".{parallel,serial}.json
 
 # The suite names the server once more to its clients, which makes them forget tls-server-name, by which the front door
 # routes. So the name goes into the address, and into an /etc/hosts that only the suite sees.
-server=$(sed -n "s/^ *tls-server-name: *//p" "$kubeconfig")
+server=$(sed -n "s/^ *tls-server-name: *//p" "$given")
+kubeconfig=$PWD/$name.suite.kubeconfig
+rm -f "$kubeconfig"
+install -m 600 "$given" "$kubeconfig"
 hosts=$PWD/$name.hosts
 { cat /etc/hosts; [ -z "$server" ] || echo "127.0.0.1 $server"; } >"$hosts"
 if [ -n "$server" ]; then
