@@ -109,6 +109,14 @@ conformance: node-programs build ## run Kubernetes' conformance tests on the emb
 	$(CONFORMANCE)/images $(CONFORMANCE)/roots $(CONFORMANCE)/images.tar
 	hack/conformance.sh bin $(CONFORMANCE)
 
+# Kinds of tests that are quick and should all pass with default settings, but for those that docs/conformance.md explains.
+SHORT_FOCUS := \[sig-(auth|cli|instrumentation)\]|\[sig-network\] (DNS|EndpointSlice|Ingress|Service|Proxy|Networking.*intra-pod)|\
+\[sig-storage\] (ConfigMap|Secrets|Downward API|Projected)|\[sig-apps\] (Deployment|ReplicaSet|ReplicationController)|Webhook|ResourceQuota
+
+.PHONY: conformance-short
+conformance-short: ## run the quick part of the conformance tests in a virtual cluster, in less than ten minutes
+	$(MAKE) conformance FOCUS='$(subst | ,|,$(SHORT_FOCUS))' PROFILES=default
+
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## run the linters
 	$(GOLANGCI_LINT) run ./...
