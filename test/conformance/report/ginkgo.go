@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -48,8 +49,8 @@ func readReport(file string) ([]result, error) {
 			if strings.HasSuffix(spec.LeafNodeType, "BeforeSuite") && spec.State == "failed" {
 				return nil, fmt.Errorf("the suite could not begin: %s", oneLine(spec.Failure.Message))
 			}
-			// Those that the focus leaves out are skipped; nodes around the suite are no tests.
-			if spec.LeafNodeType != "It" || spec.State == "skipped" || spec.State == "pending" {
+			// Those that the focus leaves out are skipped; nodes around the suite are no tests; one that somebody ended has no verdict.
+			if spec.LeafNodeType != "It" || slices.Contains([]string{"skipped", "pending", "interrupted"}, spec.State) {
 				continue
 			}
 			name := strings.Join(append(spec.ContainerHierarchyTexts, spec.LeafNodeText), " ")

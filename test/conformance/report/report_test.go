@@ -14,6 +14,7 @@ const report = `[{"SpecReports":[
 {"ContainerHierarchyTexts":["[sig-node] Pods"],"LeafNodeType":"It","LeafNodeText":"should run | stay [NodeConformance] [Conformance]","State":"passed"},
 {"ContainerHierarchyTexts":["[sig-apps] Job"],"LeafNodeType":"It","LeafNodeText":"should end [Conformance]","State":"failed","Failure":{"Message":"it did\n not"}},
 {"ContainerHierarchyTexts":["[sig-apps] Job"],"LeafNodeType":"It","LeafNodeText":"is out of focus","State":"skipped"},
+{"ContainerHierarchyTexts":["[sig-apps] Job"],"LeafNodeType":"It","LeafNodeText":"was ended by somebody","State":"interrupted"},
 {"LeafNodeType":"ReportAfterSuite","State":"passed"}
 ]}]`
 
