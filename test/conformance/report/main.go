@@ -80,7 +80,7 @@ func explain(out io.Writer, profile string, results []result, kept table, reason
 		switch {
 		case r.verdict == failedVerdict && !hasReason:
 			failed = append(failed, r.test)
-		case r.verdict == passedVerdict && hasReason:
+		case r.verdict == passedVerdict && hasReason && profile == defaultProfile:
 			fmt.Fprintf(out, "%s\tpasses; remove its reason\t%s\n", profile, r.test)
 		}
 	}

@@ -17,10 +17,11 @@ const (
 // The profiles are the columns: the embedded host itself, for comparison, and the settings of virtual clusters.
 const (
 	hostProfile        = "host"
+	defaultProfile     = "default"
 	conformanceProfile = "conformance"
 )
 
-var profiles = []string{hostProfile, "default", conformanceProfile}
+var profiles = []string{hostProfile, defaultProfile, conformanceProfile}
 
 // unknown stands for a test that has not run in a profile.
 const unknown = "-"
