@@ -16,6 +16,9 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/csidriver"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/csinode"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/csistoragecapacity"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/customresource"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
@@ -48,6 +51,9 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source, cu
 		Labels:        networkpolicy.PodLabels,
 	})
 	return slices.Concat(pods, custom.Kinds(), []engine.Kind{
+		csidriver.New(),
+		csinode.New(),
+		csistoragecapacity.New(),
 		endpointslice.New(ranges),
 		event.New(),
 		ingress.New(ingress.Options{Secrets: secrets, Annotations: a.config.IngressAnnotations}),

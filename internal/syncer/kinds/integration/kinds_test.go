@@ -35,6 +35,9 @@ func runAll(t *testing.T, w *world) {
 		"ingress attacks":                  testIngressAttacks,
 		"classes":                          testClasses,
 		"hidden classes":                   testHiddenClasses,
+		"storage drivers":                  testDrivers,
+		"storage drivers of nodes":         testCSINodes,
+		"storage capacities":               testCapacities,
 		"disruption budgets":               testBudgets,
 		"the agent's policy on volumes":    testVolumePolicy,
 	} {

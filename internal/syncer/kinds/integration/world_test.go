@@ -17,16 +17,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/csidriver"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/csinode"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/csistoragecapacity"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingress"
@@ -82,6 +87,8 @@ type world struct {
 	// engine is the one that runs, and hostCache what it sees of the host.
 	engine    *engine.Engine
 	hostCache client.Reader
+	// registry is what the engine that runs reads.
+	registry *tenants.Registry
 }
 
 func newWorld(t *testing.T) *world {
@@ -93,6 +100,7 @@ func newWorld(t *testing.T) *world {
 		ID: "x7k2p5q4", UID: "6f1f2b4e-0000-4000-8000-000000000001", Namespace: "demo", Name: "hello",
 		VirtualConfig: virtualConfig, Ready: true,
 	}
+	w.tenant.Spec.Nodes.Selector = map[string]string{"pool": "tenants"}
 	w.agentConfig = w.beAgent(t)
 	w.ensurer = namespaces.New(newClient(t, w.agentConfig), namespaces.Options{})
 	return w
@@ -109,6 +117,11 @@ func newClient(t *testing.T, config *rest.Config) client.Client {
 	return made
 }
 
+// unused is a host whose nodes nobody but the tenant uses.
+type unused struct{}
+
+func (unused) Others(string, types.UID) (corev1.ResourceList, bool) { return nil, true }
+
 // now is the agent's clock.
 func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
 
@@ -119,12 +132,13 @@ func (w *world) kinds(ranges *hostranges.Source) []engine.Kind {
 		service.New(w.now), endpointslice.New(ranges), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(), event.New(),
 		networkpolicy.New(networkpolicy.Options{Ranges: ranges}), poddisruptionbudget.New(),
 		ingress.New(ingress.Options{Secrets: secrets}), ingressclass.New(), priorityclass.New(), runtimeclass.New(),
+		node.New(unused{}), csidriver.New(), csinode.New(), csistoragecapacity.New(),
 	}
 	if !w.withPods {
 		return append(kinds, referenced.NewKind(secrets))
 	}
 	kinds = append(kinds, pod.NewKinds(pod.Options{Secrets: secrets, Labels: networkpolicy.PodLabels, Now: w.now})...)
-	return append(kinds, namespace.New(w.ensurer, ranges), node.New(nil))
+	return append(kinds, namespace.New(w.ensurer, ranges))
 }
 
 // run runs an engine until the returned function is called, which waits for its end.
@@ -148,9 +162,9 @@ func (w *world) isServed(t *testing.T, by *engine.Engine) {
 // start starts an engine that serves the tenant as far as it is in its shards.
 func (w *world) start(t *testing.T, shares shards.Shares) (served *engine.Engine, stop func()) {
 	t.Helper()
-	registry := tenants.NewRegistry()
+	w.registry = tenants.NewRegistry()
 	for _, tenant := range append([]tenants.Tenant{w.tenant}, w.others...) {
-		registry.Set(tenant)
+		w.registry.Set(tenant)
 	}
 	level := slog.LevelError
 	if testing.Verbose() {
@@ -164,7 +178,7 @@ func (w *world) start(t *testing.T, shares shards.Shares) (served *engine.Engine
 	if w.metrics != nil {
 		options.Registerer = w.metrics
 	}
-	served, err := engine.New(w.agentConfig, registry, w.kinds(ranges), options)
+	served, err := engine.New(w.agentConfig, w.registry, w.kinds(ranges), options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,6 +200,13 @@ func (w *world) start(t *testing.T, shares shards.Shares) (served *engine.Engine
 	}
 	t.Cleanup(stop)
 	return served, stop
+}
+
+// setSpec changes the spec of the VirtualCluster that the engine sees. Only one of the tests that run together may do that.
+func (w *world) setSpec(edit func(*clusterv1alpha1.VirtualClusterSpec)) {
+	tenant, _ := w.registry.ByUID(w.tenant.UID)
+	edit(&tenant.Spec)
+	w.registry.Set(tenant)
 }
 
 // namespace makes a tenant namespace and its mapped one, and returns the latter's name.

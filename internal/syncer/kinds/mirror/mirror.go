@@ -1,7 +1,8 @@
 // Package mirror shows classes of the host, which are cluster-scoped and have no status, in virtual clusters.
 //
-// It is the shared part of the kinds storageclass, ingressclass, runtimeclass and priorityclass; what of a class is shown
-// is theirs to say. A mirror has the host's name and carries the label mapping.LabelMirror.
+// It is the shared part of the kinds storageclass, ingressclass, runtimeclass, priorityclass and of those of storage drivers;
+// what of a class is shown is theirs to say. A mirror has the host's name, unless its kind says otherwise, and carries the
+// label mapping.LabelMirror.
 //
 // Invariants: only objects with that label are written or deleted; a class that the tenant made itself is left alone, even
 // when the host has one of the same name; what a tenant changes on a mirror is put back; a class that whoever runs the host
@@ -39,17 +40,36 @@ type Class[T client.Object] struct {
 	// Repair makes the other fields of a mirror what they should be. It leaves labels and annotations of the tenant's own,
 	// which mean nothing to anybody else.
 	Repair func(have, want T)
+
+	// Fit changes a mirror to what this tenant may see of the class, by what else the tenant sees, and tells whether it is shown
+	// at all. It reads caches only. Nil means that every tenant sees the same.
+	Fit func(ctx context.Context, scope *engine.Scope, hostClass, mirror T) (isShown bool, err error)
+	// Also wakes the kind beside the class's own two sides: for what Fit looks at.
+	Also []engine.Trigger
+
+	// Keys are the keys of the mirrors of a host class, and Find what the mirror of a key shows. Both are for types that have
+	// namespaces on the host. Nil means that a mirror has the name of its class.
+	Keys func(scope *engine.Scope, hostClass client.Object) []engine.Key
+	Find func(ctx context.Context, scope *engine.Scope, key engine.Key) (hostClass T, isOnHost bool, err error)
+	// Indexes are those that Find and Also use.
+	Indexes []engine.Index
 }
 
 // Kind returns the kind that mirrors the class.
 func (c Class[T]) Kind() engine.Kind {
+	keys := c.Keys
+	if keys == nil {
+		keys = sameName
+	}
 	return engine.Kind{
 		Name:   c.Name,
 		Object: c.Empty(),
-		Triggers: []engine.Trigger{
+		Triggers: append([]engine.Trigger{
 			{Side: engine.Virtual, Object: c.Empty()},
-			{Side: engine.Host, Object: c.Empty(), Unfiltered: true, Keys: sameName},
-		},
+			// What has a namespace on the host would concern nobody.
+			{Side: engine.Host, Object: c.Empty(), Unfiltered: true, Everybody: c.Find != nil, Keys: keys},
+		}, c.Also...),
+		Indexes:   c.Indexes,
 		Reconcile: c.reconcile,
 	}
 }
@@ -64,7 +84,7 @@ func IsMirror(virtualClass client.Object) bool {
 }
 
 func (c Class[T]) reconcile(ctx context.Context, scope *engine.Scope, key engine.Key) (engine.Result, error) {
-	hostClass, isOnHost, err := engine.Get(ctx, scope.HostCache, key.NamespacedName(), c.Empty())
+	want, isShown, err := c.wanted(ctx, scope, key)
 	if err != nil {
 		return engine.Result{}, err
 	}
@@ -72,18 +92,16 @@ func (c Class[T]) reconcile(ctx context.Context, scope *engine.Scope, key engine
 	if err != nil {
 		return engine.Result{}, err
 	}
-	isOffered := isOnHost && c.Offers(hostClass)
 	switch {
 	case isInTenant && !IsMirror(have):
 		return engine.Result{}, nil // the tenant's own
-	case !isInTenant && !isOffered:
+	case !isInTenant && !isShown:
 		return engine.Result{}, nil
 	case !isInTenant:
-		return engine.Result{}, c.wrap("create", key, scope.VirtualClient.Create(ctx, c.mirrorOf(hostClass)))
-	case !isOffered:
+		return engine.Result{}, c.wrap("create", key, scope.VirtualClient.Create(ctx, want))
+	case !isShown:
 		return engine.Result{}, c.remove(ctx, scope, have)
 	}
-	want := c.mirrorOf(hostClass)
 	if c.NeedsReplacement(have, want) {
 		return engine.Result{RequeueAfter: replaceRetry}, c.remove(ctx, scope, have)
 	}
@@ -93,6 +111,30 @@ func (c Class[T]) reconcile(ctx context.Context, scope *engine.Scope, key engine
 		return engine.Result{}, nil
 	}
 	return engine.Result{}, c.wrap("update", key, scope.VirtualClient.Update(ctx, repaired))
+}
+
+// wanted is the mirror of a key, and whether there is one.
+func (c Class[T]) wanted(ctx context.Context, scope *engine.Scope, key engine.Key) (mirror T, isShown bool, err error) {
+	hostClass, isOnHost, err := c.find(ctx, scope, key)
+	if err != nil || !isOnHost || !c.Offers(hostClass) {
+		return mirror, false, err
+	}
+	mirror = c.Translate(hostClass)
+	mirror.SetNamespace(key.Namespace)
+	mirror.SetName(key.Name)
+	mirror.SetLabels(map[string]string{mapping.LabelMirror: "true"})
+	if c.Fit == nil {
+		return mirror, true, nil
+	}
+	isShown, err = c.Fit(ctx, scope, hostClass, mirror)
+	return mirror, isShown, err
+}
+
+func (c Class[T]) find(ctx context.Context, scope *engine.Scope, key engine.Key) (hostClass T, isOnHost bool, err error) {
+	if c.Find != nil {
+		return c.Find(ctx, scope, key)
+	}
+	return engine.Get(ctx, scope.HostCache, key.NamespacedName(), c.Empty())
 }
 
 // Offers tells whether virtual clusters may use a host class.
@@ -107,21 +149,19 @@ func (c Class[T]) Offers(hostClass T) bool {
 	}
 }
 
+// Hides tells whether the host has a class of this name that it does not offer.
+func (c Class[T]) Hides(ctx context.Context, scope *engine.Scope, name string) (bool, error) {
+	hostClass, isOnHost, err := engine.Get(ctx, scope.HostCache, client.ObjectKey{Name: name}, c.Empty())
+	return err == nil && isOnHost && !c.Offers(hostClass), err
+}
+
 // Check refuses what names a host class that is not offered. Not to show it is not enough, since a tenant can make a class of
 // its name. A class that the host does not have is the host's to refuse.
 func (c Class[T]) Check(ctx context.Context, scope *engine.Scope, name string) error {
-	hostClass, isOnHost, err := engine.Get(ctx, scope.HostCache, client.ObjectKey{Name: name}, c.Empty())
-	if err != nil || !isOnHost || c.Offers(hostClass) {
+	if isHidden, err := c.Hides(ctx, scope, name); err != nil || !isHidden {
 		return err
 	}
 	return engine.Refuse(engine.ReasonNotSupported, "the %s %q is not offered to virtual clusters; choose one of those that you see, or ask the operator for it", c.Name, name)
-}
-
-func (c Class[T]) mirrorOf(hostClass T) T {
-	mirror := c.Translate(hostClass)
-	mirror.SetName(hostClass.GetName())
-	mirror.SetLabels(map[string]string{mapping.LabelMirror: "true"})
-	return mirror
 }
 
 // remove deletes exactly this mirror; the class of a tenant that took the name meanwhile stays.

@@ -24,3 +24,8 @@ func New() engine.Kind { return class.Kind() }
 func Check(ctx context.Context, scope *engine.Scope, name string) error {
 	return class.Check(ctx, scope, name)
 }
+
+// Hides tells whether the host has a class of this name that it does not offer.
+func Hides(ctx context.Context, scope *engine.Scope, name string) (bool, error) {
+	return class.Hides(ctx, scope, name)
+}
