@@ -20,7 +20,7 @@ import (
 // maxDynamic bounds the types that one tenant follows. The schema of VirtualCluster allows fewer.
 const maxDynamic = 32
 
-// Dynamic is a namespaced type that is not built in and that only some tenants have: a custom resource. A kind follows it
+// Dynamic is a type that is not built in and that only some tenants have: a custom resource. A kind follows it
 // for a tenant by Scope.Follow; it is then watched on both sides, with caches of its own that end with the following.
 type Dynamic struct {
 	// Name is that of its CustomResourceDefinition: <plural>.<group>.
@@ -30,6 +30,11 @@ type Dynamic struct {
 	Plural string
 	// Everything watches all host objects of the type, not only those that carry a virtual cluster's ID.
 	Everything bool
+	// ClusterScoped types have no namespace.
+	ClusterScoped bool
+	// Into is the tenant's namespace of the keys of host objects, for a type whose host objects concern every tenant
+	// whatever namespace they are in. "" means that they concern the tenant of their mapped namespace.
+	Into string
 }
 
 // Empty is an empty object of the type.
@@ -42,7 +47,11 @@ func (d Dynamic) Empty() *unstructured.Unstructured {
 func (d Dynamic) mapper() meta.RESTMapper {
 	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{d.GVK.GroupVersion()})
 	resource := d.GVK.GroupVersion().WithResource(d.Plural)
-	mapper.AddSpecific(d.GVK, resource, resource, meta.RESTScopeNamespace)
+	scope := meta.RESTScopeNamespace
+	if d.ClusterScoped {
+		scope = meta.RESTScopeRoot
+	}
+	mapper.AddSpecific(d.GVK, resource, resource, scope)
 	return mapper
 }
 
@@ -187,7 +196,7 @@ func (r *tenantRun) sweepFollowed(ctx context.Context, kind int, one *followed) 
 			object := &list.Items[index]
 			if side == Virtual {
 				r.engine.queue.add(r.uid, work{kind: kind, key: dynamicKey(one.Name, KeyOf(object))})
-			} else if r.concerns(object) {
+			} else if one.Into != "" || r.concerns(object) {
 				r.enqueueHost(kind, one.Dynamic, object, cause{})
 			}
 		}
@@ -198,7 +207,10 @@ func (r *tenantRun) sweepFollowed(ctx context.Context, kind int, one *followed) 
 func (r *tenantRun) enqueueHost(kind int, dynamic Dynamic, hostObject client.Object, why cause) {
 	scope := r.scope()
 	key, ok := scope.TenantKey(hostObject)
-	if !ok && dynamic.Everything {
+	switch {
+	case dynamic.ClusterScoped, dynamic.Into != "":
+		key, ok = Key{Namespace: dynamic.Into, Name: hostObject.GetName()}, true
+	case !ok && dynamic.Everything:
 		key = Key{Name: hostObject.GetName()}
 		key.Namespace, ok = scope.TenantNamespace(hostObject.GetNamespace())
 	}

@@ -89,7 +89,11 @@ func (h *hostTypes) begin(kind int, dynamic Dynamic) (*hostType, error) {
 }
 
 func (h *hostTypes) changed(kind int, dynamic Dynamic, seen notice) {
-	for _, run := range h.engine.concerned(seen.object) {
+	concerned := h.engine.concerned
+	if dynamic.Into != "" {
+		concerned = func(client.Object) []*tenantRun { return h.engine.runsWhere(everyRun) }
+	}
+	for _, run := range concerned(seen.object) {
 		if is, ok := run.followedAs(dynamic.Name); ok && is == dynamic {
 			run.enqueueHost(kind, dynamic, seen.object, seen.cause(Host))
 		}

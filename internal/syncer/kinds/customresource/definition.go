@@ -34,7 +34,7 @@ func (s *Source) reconcileDefinition(ctx context.Context, scope *engine.Scope, k
 		return engine.Result{}, nil
 	}
 	before, _ := s.stateOf(uid, key.Name)
-	now := state{asked: asked}
+	now := state{asked: asked, builtIn: builtIns[key.Name]}
 	err := s.bring(ctx, scope, before, &now)
 	var problem *obstacle
 	switch {
@@ -69,7 +69,10 @@ func (s *Source) bring(ctx context.Context, scope *engine.Scope, before state, n
 	if !ok {
 		return &obstacle{reasonNotOnHost, fmt.Sprintf("%s: the host has no such CustomResourceDefinition; ask its operator to install it", now.asked.Name)}
 	}
-	if err := checkGrant(ctx, scope, resource, now.asked.Direction, hostMeta.Labels); err != nil {
+	if err := checkDirection(*now); err != nil {
+		return err
+	}
+	if err := checkGrant(ctx, scope, resource, *now, hostMeta.Labels); err != nil {
 		return err
 	}
 	if isUnchanged, err := s.isUnchanged(ctx, scope, before, hostMeta.ResourceVersion); err != nil || isUnchanged {
@@ -107,7 +110,8 @@ func copyDefinition(ctx context.Context, scope *engine.Scope, now *state) error 
 		return &obstacle{reasonNotOnHost, now.asked.Name + ": the host's CustomResourceDefinition is being deleted"}
 	}
 	version, ok := syncedVersion(hostDefinition)
-	if !ok || hostDefinition.Spec.Scope != apiextensionsv1.NamespaceScoped {
+	isClusterScoped := hostDefinition.Spec.Scope == apiextensionsv1.ClusterScoped
+	if !ok || isClusterScoped && now.builtIn.show == nil {
 		return &obstacle{reasonRefused, now.asked.Name + ": only kinds are copied that are namespaced and served; take it out of spec.sync.customResources"}
 	}
 	virtualDefinition, err := writeDefinition(ctx, scope, tenantDefinition(hostDefinition, version.Name))
@@ -122,6 +126,7 @@ func copyDefinition(ctx context.Context, scope *engine.Scope, now *state) error 
 	now.rules = rulesOf(now.asked, hostDefinition)
 	now.dynamic = engine.Dynamic{
 		Name: now.asked.Name, Plural: hostDefinition.Spec.Names.Plural, Everything: wantsEverything(*now),
+		ClusterScoped: isClusterScoped, Into: now.builtIn.into,
 		GVK: schema.GroupVersionKind{Group: hostDefinition.Spec.Group, Version: version.Name, Kind: hostDefinition.Spec.Names.Kind},
 	}
 	return nil

@@ -27,8 +27,7 @@ func fromHost(ctx context.Context, scope *engine.Scope, known state, key engine.
 	case !isOnHost && !isMirror:
 		return nil
 	case !isOnHost:
-		uid := virtualObject.GetUID()
-		return wrap("delete", key, client.IgnoreNotFound(scope.VirtualClient.Delete(ctx, virtualObject, client.Preconditions{UID: &uid})))
+		return removeMirror(ctx, scope, key, virtualObject)
 	case isInTenant && !isMirror:
 		return engine.Refuse(engine.ReasonNameTaken, "the host shows an object of this name here and yours hides it; delete it or give it another name")
 	}
@@ -36,13 +35,28 @@ func fromHost(ctx context.Context, scope *engine.Scope, known state, key engine.
 	if err != nil {
 		return err
 	}
-	if !isInTenant {
+	return keep(ctx, scope, known, key, hostObject, virtualObject, desired)
+}
+
+// keep makes the tenant's object, nil if there is none, the mirror that is desired, and its status that of the host's object.
+func keep(ctx context.Context, scope *engine.Scope, known state, key engine.Key, hostObject, virtualObject, desired *unstructured.Unstructured) error {
+	if virtualObject == nil {
 		return wrap("create", key, scope.VirtualClient.Create(ctx, desired)) // its status comes when it is seen
 	}
-	if isRepaired, err := repair(ctx, scope, known, virtualObject, desired); err != nil || isRepaired || !known.hasStatus {
+	isRepaired, err := repair(ctx, scope, known, virtualObject, desired)
+	if apierrors.IsInvalid(err) {
+		// A field that cannot change is another on the host. The mirror is made anew when it is seen to be gone.
+		return removeMirror(ctx, scope, key, virtualObject)
+	}
+	if err != nil || isRepaired || !known.hasStatus {
 		return wrap("update", key, err)
 	}
 	return bringStatus(ctx, scope, hostObject, virtualObject, true)
+}
+
+func removeMirror(ctx context.Context, scope *engine.Scope, key engine.Key, virtualObject *unstructured.Unstructured) error {
+	uid := virtualObject.GetUID()
+	return wrap("delete", key, client.IgnoreNotFound(scope.VirtualClient.Delete(ctx, virtualObject, client.Preconditions{UID: &uid})))
 }
 
 // shown is the host object of a key, unless it is no business of the tenant's: what the agent itself has made is not.
@@ -61,7 +75,12 @@ func shown(ctx context.Context, scope *engine.Scope, known state, key engine.Key
 
 // mirrorOf is what a tenant sees of a host object: its content and nothing of its metadata.
 func mirrorOf(hostObject *unstructured.Unstructured, scope *engine.Scope, known state, key engine.Key) (*unstructured.Unstructured, error) {
-	content, _ := mapText(contentOf(hostObject, known.hasStatus), scope.Redact).(map[string]any)
+	return mirrorSaying(contentOf(hostObject, known.hasStatus), scope, known, key)
+}
+
+// mirrorSaying is a mirror of this content.
+func mirrorSaying(content map[string]any, scope *engine.Scope, known state, key engine.Key) (*unstructured.Unstructured, error) {
+	content, _ = mapText(content, scope.Redact).(map[string]any)
 	mark, err := fingerprint(content)
 	if err != nil {
 		return nil, err

@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
@@ -51,16 +50,27 @@ func checkGroup(resource schema.GroupResource) error {
 
 // checkGrant looks whether whoever runs the host has granted this kind. The rights are read from the roles, and a wildcard
 // counts as none: it was not granted with this kind in mind.
-func checkGrant(ctx context.Context, scope *engine.Scope, resource schema.GroupResource, direction clusterv1alpha1.SyncDirection, hostLabels map[string]string) error {
+func checkGrant(ctx context.Context, scope *engine.Scope, resource schema.GroupResource, now state, hostLabels map[string]string) error {
 	if err := checkRole(ctx, scope, readRole, grantsReading, resource, "get", "list", "watch"); err != nil {
 		return err
 	}
-	if direction != clusterv1alpha1.SyncFromHost {
+	if now.builtIn.show != nil {
+		return nil // each object says whether it is offered
+	}
+	if !wantsEverything(now) {
 		return checkRole(ctx, scope, namespaces.CustomResourcesRole, grantsWriting, resource, "create", "update", "delete")
 	}
 	// The right to read comes with the other direction, too, which must not show tenants what the host keeps beside their own.
 	if hostLabels[mapping.LabelOffer] != "true" {
 		return &obstacle{reasonNotGranted, fmt.Sprintf("%s: objects of this kind are not shown to virtual clusters; ask the operator of the host to label the CustomResourceDefinition %s=true", resource, mapping.LabelOffer)}
+	}
+	return nil
+}
+
+// checkDirection refuses a direction that makes no sense for a kind that the agent knows.
+func checkDirection(now state) error {
+	if now.builtIn.show != nil && !wantsEverything(now) {
+		return &obstacle{reasonRefused, now.asked.Name + ": objects of this kind are only shown to virtual clusters; set direction: fromHost"}
 	}
 	return nil
 }

@@ -44,8 +44,10 @@ type state struct {
 	// hostVersion and virtualVersion are the resource versions at which both definitions were found right. "" means never.
 	hostVersion, virtualVersion string
 
-	dynamic   engine.Dynamic
-	rules     rules
+	dynamic engine.Dynamic
+	rules   rules
+	// builtIn is what the agent knows of the kind by itself; the zero value is nothing.
+	builtIn   builtIn
 	hasStatus bool
 	// problem is nil when all is well.
 	problem *obstacle

@@ -23,6 +23,9 @@ func (s *Source) reconcileObject(ctx context.Context, scope *engine.Scope, key e
 	if !ok || dynamic != known.dynamic {
 		return engine.Result{}, nil // looked at again when the caches are filled
 	}
+	if known.builtIn.show != nil {
+		return engine.Result{}, show(ctx, typed, known, objectKey)
+	}
 	if wantsEverything(known) {
 		return engine.Result{}, fromHost(ctx, typed, known, objectKey)
 	}

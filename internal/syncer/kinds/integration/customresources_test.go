@@ -44,7 +44,7 @@ func TestCustomResources(t *testing.T) {
 	w := &customWorld{world: newWorld(t), registry: tenants.NewRegistry()}
 	w.host, w.virtual = anyClient(t, w.hostConfig), anyClient(t, w.tenant.VirtualConfig)
 	testenv.AggregateClusterRoles(t, w.hostConfig)
-	w.serve(t)
+	w.serve(t, nil)
 	w.ask(clusterv1alpha1.CustomResource{Name: widgets, References: []string{".spec.peers[*].namespace"}})
 	shop := w.namespace(t, "shop")
 
@@ -77,14 +77,19 @@ func anyClient(t *testing.T, config *rest.Config) client.Client {
 	return made
 }
 
-func (w *customWorld) serve(t *testing.T) {
+// serve runs an engine with the kinds of custom resources and those that also makes of them.
+func (w *customWorld) serve(t *testing.T, also func(*customresource.Source) []engine.Kind) {
 	t.Helper()
 	level := slog.LevelError
 	if testing.Verbose() {
 		level = slog.LevelDebug
 	}
 	w.source = customresource.New(customresource.Options{Recheck: 200 * time.Millisecond})
-	served, err := engine.New(w.agentConfig, w.registry, w.source.Kinds(), engine.Options{
+	kinds := w.source.Kinds()
+	if also != nil {
+		kinds = append(kinds, also(w.source)...)
+	}
+	served, err := engine.New(w.agentConfig, w.registry, kinds, engine.Options{
 		Namespaces: w.ensurer, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	})
 	if err != nil {
@@ -120,14 +125,26 @@ func (w *customWorld) awaitNoProblem(t *testing.T) { t.Helper(); w.awaitProblem(
 // grant does what an operator does who lets tenants have a kind.
 func (w *customWorld) grant(t *testing.T, name, resource string) {
 	t.Helper()
-	rights := func(label, suffix string, verbs ...string) {
-		create(t, w.host, &rbacv1.ClusterRole{
-			ObjectMeta: metav1.ObjectMeta{Name: name + suffix, Labels: map[string]string{"rbac.matryoshka.dev/" + label: "true"}},
-			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{"shop.example.com"}, Resources: []string{resource}, Verbs: verbs}},
-		})
-	}
-	rights("aggregate-to-agent", "-read", "get", "list", "watch")
-	rights("aggregate-to-agent-tenant", "-write", "create", "update", "delete")
+	w.grantReading(t, name, "shop.example.com", resource)
+	w.grantWriting(t, name, "shop.example.com", resource)
+}
+
+func (w *customWorld) grantReading(t *testing.T, name, group string, resources ...string) {
+	t.Helper()
+	w.rights(t, name+"-read", "aggregate-to-agent", group, resources, "get", "list", "watch")
+}
+
+func (w *customWorld) grantWriting(t *testing.T, name, group string, resources ...string) {
+	t.Helper()
+	w.rights(t, name+"-write", "aggregate-to-agent-tenant", group, resources, "create", "update", "delete")
+}
+
+func (w *customWorld) rights(t *testing.T, name, label, group string, resources []string, verbs ...string) {
+	t.Helper()
+	create(t, w.host, &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"rbac.matryoshka.dev/" + label: "true"}},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{group}, Resources: resources, Verbs: verbs}},
+	})
 }
 
 const widgetSchema = `{"type":"object","properties":{

@@ -138,12 +138,15 @@ func (c Class[T]) find(ctx context.Context, scope *engine.Scope, key engine.Key)
 }
 
 // Offers tells whether virtual clusters may use a host class.
-func (c Class[T]) Offers(hostClass T) bool {
-	switch hostClass.GetLabels()[mapping.LabelOffer] {
+func (c Class[T]) Offers(hostClass T) bool { return IsOffered(hostClass, c.OnlyIfLabelled) }
+
+// IsOffered tells whether virtual clusters may use an object of the host, by the label mapping.LabelOffer.
+func IsOffered(hostObject client.Object, onlyIfLabelled bool) bool {
+	switch hostObject.GetLabels()[mapping.LabelOffer] {
 	case "true":
 		return true
 	case "":
-		return !c.OnlyIfLabelled
+		return !onlyIfLabelled
 	default:
 		return false
 	}
