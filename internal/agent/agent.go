@@ -118,7 +118,7 @@ func newManager(ctx context.Context, config *Config) (manager.Manager, error) {
 	return mgr, nil
 }
 
-func (a *agent) lifecycleOptions(synced func(tenants.Tenant) (ok bool, problem string), customResources func(tenants.Tenant) (reason, message string)) virtualcluster.Options {
+func (a *agent) lifecycleOptions(synced func(tenants.Tenant) (ok bool, problem string), customResources, hostObjects func(tenants.Tenant) (reason, message string)) virtualcluster.Options {
 	return virtualcluster.Options{
 		SystemNamespace:  a.config.Namespace,
 		Image:            a.config.Image,
@@ -131,6 +131,7 @@ func (a *agent) lifecycleOptions(synced func(tenants.Tenant) (ok bool, problem s
 		Replica:          a.config.Replica,
 		Synced:           synced,
 		CustomResources:  customResources,
+		HostObjects:      hostObjects,
 		Clock:            clock.RealClock{},
 	}
 }

@@ -28,7 +28,7 @@ func (a *agent) addDoors(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the doors' client of the host: %w", err)
 	}
-	lifecycle := a.lifecycleOptions(nil, nil)
+	lifecycle := a.lifecycleOptions(nil, nil, nil)
 	serving := pki.NewDoorServing(a.door, []string{lifecycle.DoorServerName()}, clock.RealClock{})
 	outer := dooridentity.ServerConfig(serving.Certificate, func() (*x509.CertPool, error) { return a.door.Pool(), nil })
 

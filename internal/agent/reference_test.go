@@ -7,13 +7,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/customresource"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/hostobject"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/reference"
 )
 
 // TestEveryKindIsInTheReference: users are told of what the sync does, and of nothing else.
 func TestEveryKindIsInTheReference(t *testing.T) {
 	var synced, told []string
-	for _, kind := range (&agent{config: &Config{}}).kinds(nil, nil, customresource.New(customresource.Options{}), nil) {
+	for _, kind := range (&agent{config: &Config{}}).kinds(nil, nil, customresource.New(customresource.Options{}), hostobject.New(hostobject.Options{}), nil) {
 		synced = append(synced, kind.Name)
 	}
 	for _, kind := range reference.Kinds {

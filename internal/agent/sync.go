@@ -22,6 +22,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/customresource"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/hostobject"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingress"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingressclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/namespace"
@@ -42,7 +43,7 @@ import (
 )
 
 // kinds are those that the sync keeps in step.
-func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source, custom *customresource.Source, usage *nodeusage.Usage) []engine.Kind {
+func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source, custom *customresource.Source, shared *hostobject.Source, usage *nodeusage.Usage) []engine.Kind {
 	secrets := pod.NewSecretCopier(ingress.SecretReferrer())
 	pods := pod.NewKinds(pod.Options{
 		DNSService:    types.NamespacedName{Namespace: a.config.Namespace, Name: a.config.DNSService},
@@ -50,7 +51,7 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source, cu
 		Secrets:       secrets,
 		Labels:        networkpolicy.PodLabels,
 	})
-	return slices.Concat(pods, custom.Kinds(), []engine.Kind{
+	return slices.Concat(pods, custom.Kinds(), shared.Kinds(), []engine.Kind{
 		csidriver.New(),
 		csinode.New(),
 		csistoragecapacity.New(),
@@ -95,7 +96,8 @@ func (a *agent) addSync() error {
 	})
 	custom := customresource.New(customresource.Options{})
 	usage := nodeusage.New(a.config.Host, 0)
-	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces, ranges, custom, usage), engine.Options{
+	shared := hostobject.New(hostobject.Options{SystemNamespace: a.config.Namespace})
+	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces, ranges, custom, shared, usage), engine.Options{
 		Namespaces: a.namespaces,
 		Pace:       pace,
 		Shards:     a.shards,
@@ -118,7 +120,7 @@ func (a *agent) addSync() error {
 	synced := func(tenant tenants.Tenant) (ok bool, problem string) {
 		return sync.Synced(tenant.UID), sync.Problem(tenant.UID)
 	}
-	if err := virtualcluster.SetupWithManager(a.manager, a.lifecycleOptions(synced, custom.Problem), a.log.With("part", "lifecycle")); err != nil {
+	if err := virtualcluster.SetupWithManager(a.manager, a.lifecycleOptions(synced, custom.Problem, shared.Problem), a.log.With("part", "lifecycle")); err != nil {
 		return fmt.Errorf("set up the lifecycle of virtual clusters: %w", err)
 	}
 	return a.runShards(sync.HostCache())

@@ -41,8 +41,8 @@ const (
 	// runs the host sets it.
 	LabelIngressController = prefix + "ingress-controller"
 
-	// LabelOffer is, on a class of the host (StorageClass, IngressClass, RuntimeClass, PriorityClass), whether virtual clusters
-	// may use it: "true" or "false". Whoever runs the host sets it.
+	// LabelOffer is, on a class of the host (such as a StorageClass) or on another object that can be shown to virtual clusters,
+	// whether they may use it: "true" or "false". Whoever runs the host sets it.
 	LabelOffer = prefix + "offer"
 
 	// NamespaceLabelPrefix begins the host form of a tenant's namespace label; see HostNamespaceLabel.
@@ -81,7 +81,10 @@ const (
 	AnnotationContent = prefix + "content"
 	// AnnotationMirrored is, on the mirror of a node, what of it came from the host; what else is on it is the tenant's own.
 	AnnotationMirrored = prefix + "mirrored"
-	// LabelMirror marks, with value "true", a tenant object that is a mirror of a cluster-scoped host object.
+	// AnnotationMirrorOf is, on the mirror of a ConfigMap or Secret, its own namespace and name: a copy that the tenant makes of it
+	// under another name is the tenant's.
+	AnnotationMirrorOf = prefix + "mirror-of"
+	// LabelMirror marks, with value "true", a tenant object that is a mirror of a host object.
 	LabelMirror = prefix + "mirror"
 )
 

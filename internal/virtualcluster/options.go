@@ -61,6 +61,8 @@ type Options struct {
 	// CustomResources tells what keeps the custom resources of a tenant's spec from being in step, as the reason of a condition and
 	// a message, both empty when nothing does. Nil leaves the condition CustomResourcesSynced out.
 	CustomResources func(tenants.Tenant) (reason, message string)
+	// HostObjects tells the same of the objects of the host that the spec names, for the condition HostObjectsSynced.
+	HostObjects func(tenants.Tenant) (reason, message string)
 	// Dial reaches control planes, at the ClusterIPs of their host Services. Nil means TCP; only tests need another way.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Clock is for tests. Nil means the real one.

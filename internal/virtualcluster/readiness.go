@@ -57,7 +57,7 @@ func (r *Reconciler) awaitReady(ctx context.Context, vc *clusterv1alpha1.Virtual
 	}
 	known.waitingSince = time.Time{}
 	// Never zero: that would be never.
-	return r.reportCustomResources(vc, max(time.Second, min(resyncPeriod, made.renewAt.Sub(now)))), nil
+	return r.reportWishes(vc, max(time.Second, min(resyncPeriod, made.renewAt.Sub(now)))), nil
 }
 
 // pollAfter is when to look again at what is not there yet: at once in the beginning, since seconds count then, and

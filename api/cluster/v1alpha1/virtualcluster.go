@@ -203,6 +203,55 @@ type Sync struct {
 	// +listType=map
 	// +listMapKey=name
 	CustomResources []CustomResource `json:"customResources,omitempty"`
+
+	// HostObjects are single ConfigMaps and Secrets of the host that the tenant has, too. They may be in the namespace of the
+	// VirtualCluster, or whoever runs the host must have shared them; the condition HostObjectsSynced tells what is missing.
+	// Of two with one name in the virtual cluster the first counts.
+	//
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	HostObjects []HostObject `json:"hostObjects,omitempty"`
+}
+
+// HostObjectKind is a kind of object that can be shown to a tenant one by one.
+//
+// +kubebuilder:validation:Enum=ConfigMap;Secret
+type HostObjectKind string
+
+// The kinds.
+const (
+	HostConfigMap HostObjectKind = "ConfigMap"
+	HostSecret    HostObjectKind = "Secret"
+)
+
+// HostObject is a ConfigMap or Secret of the host that the tenant has, too, as a mirror.
+type HostObject struct {
+	Kind HostObjectKind `json:"kind"`
+
+	// Namespace on the host. Empty is the namespace of the VirtualCluster.
+	//
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$`
+	Namespace string `json:"namespace,omitempty"`
+
+	// Name on the host.
+	//
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	Name string `json:"name"`
+
+	// ToNamespace is where the mirror is in the virtual cluster; the namespace must exist there.
+	//
+	// +kubebuilder:default=default
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	ToNamespace string `json:"toNamespace,omitempty"`
+
+	// ToName is the mirror's name. Empty is the name on the host.
+	//
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$`
+	ToName string `json:"toName,omitempty"`
 }
 
 // SyncDirection says on which side objects are made.
@@ -249,6 +298,9 @@ const (
 	// ConditionCustomResourcesSynced is true when every kind of spec.sync.customResources is kept in step. It is missing
 	// where there are none.
 	ConditionCustomResourcesSynced = "CustomResourcesSynced"
+	// ConditionHostObjectsSynced is true when every object of spec.sync.hostObjects is in the virtual cluster. It is missing
+	// where there are none.
+	ConditionHostObjectsSynced = "HostObjectsSynced"
 	// ConditionReady is true when the tenant's API server answers, its default ServiceAccount exists and the
 	// kubeconfig Secret is written.
 	ConditionReady = "Ready"

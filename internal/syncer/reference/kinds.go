@@ -20,6 +20,8 @@ var Kinds = []Kind{
 	{"pod", both, "see below", "see below", "`Waiting`, `NotApplied`, `NotSupported`, `HostUnschedulable`"},
 	{"configmap", down, "those that a pod on the host refers to", "names that begin with `matryoshka-`", "`NotSupported`"},
 	{"secret", down, "those that a pod or an Ingress on the host refers to", "names that begin with `matryoshka-`", "`NotSupported`"},
+	{"hostconfigmap", up, "a ConfigMap that `spec.sync.hostObjects` names, as a mirror", "what the host does not share", "`NameTaken`"},
+	{"hostsecret", up, "a Secret that `spec.sync.hostObjects` names, as a mirror", "what the host does not share, tokens of the host", "`NameTaken`"},
 	{"namespace", down, "a namespace of the host, with hashed labels", "", ""},
 	{"service", both, "addresses and node ports are the host's", "`externalIPs` is ignored", "`NotSupported`"},
 	{"endpointslice", down, "those of Services without selector", "addresses of the host and of others", "`AddressNotAllowed`"},

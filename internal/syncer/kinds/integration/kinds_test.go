@@ -6,6 +6,7 @@ import "testing"
 func TestKinds(t *testing.T) {
 	w := newWorld(t)
 	w.prepareHost(t)
+	w.besideVirtualCluster(t)
 	stop := w.run(t)
 	t.Run("kind", func(t *testing.T) { runAll(t, w) })
 	t.Run("edits on both sides converge", func(t *testing.T) { testConvergence(t, w) })
@@ -35,6 +36,8 @@ func runAll(t *testing.T, w *world) {
 		"ingress attacks":                  testIngressAttacks,
 		"classes":                          testClasses,
 		"hidden classes":                   testHiddenClasses,
+		"objects of the host":              testHostObjects,
+		"hostile wishes for objects":       testHostObjectAttacks,
 		"storage drivers":                  testDrivers,
 		"storage drivers of nodes":         testCSINodes,
 		"storage capacities":               testCapacities,

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/csistoragecapacity"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/event"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/hostobject"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingress"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingressclass"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/namespace"
@@ -89,6 +91,10 @@ type world struct {
 	hostCache client.Reader
 	// registry is what the engine that runs reads.
 	registry *tenants.Registry
+	// hostObjects tells what keeps objects of the host from being shown.
+	hostObjects *hostobject.Source
+	// specMu is held while the spec in the registry is changed.
+	specMu sync.Mutex
 }
 
 func newWorld(t *testing.T) *world {
@@ -178,7 +184,8 @@ func (w *world) start(t *testing.T, shares shards.Shares) (served *engine.Engine
 	if w.metrics != nil {
 		options.Registerer = w.metrics
 	}
-	served, err := engine.New(w.agentConfig, w.registry, w.kinds(ranges), options)
+	w.hostObjects = hostobject.New(hostobject.Options{Recheck: 200 * time.Millisecond})
+	served, err := engine.New(w.agentConfig, w.registry, append(w.hostObjects.Kinds(), w.kinds(ranges)...), options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,8 +209,10 @@ func (w *world) start(t *testing.T, shares shards.Shares) (served *engine.Engine
 	return served, stop
 }
 
-// setSpec changes the spec of the VirtualCluster that the engine sees. Only one of the tests that run together may do that.
+// setSpec changes the spec of the VirtualCluster that the engine sees. Tests that run together change different fields.
 func (w *world) setSpec(edit func(*clusterv1alpha1.VirtualClusterSpec)) {
+	w.specMu.Lock()
+	defer w.specMu.Unlock()
 	tenant, _ := w.registry.ByUID(w.tenant.UID)
 	edit(&tenant.Spec)
 	w.registry.Set(tenant)
