@@ -35,6 +35,30 @@ type Dynamic struct {
 	// Into is the tenant's namespace of the keys of host objects, for a type whose host objects concern every tenant
 	// whatever namespace they are in. "" means that they concern the tenant of their mapped namespace.
 	Into string
+	// Unique is the path of a list of names that only one tenant may have, such as spec.hostnames; parts are separated by dots.
+	// Objects are found by them with IndexUnique, and a host object wakes those of every tenant that has one of its names.
+	Unique string
+}
+
+// IndexUnique is the index of the names of Dynamic.Unique.
+const IndexUnique = "unique"
+
+func (d Dynamic) names(object client.Object) []string {
+	content, ok := object.(*unstructured.Unstructured)
+	if !ok {
+		return nil
+	}
+	names, _, err := unstructured.NestedStringSlice(content.Object, strings.Split(d.Unique, ".")...)
+	if err != nil {
+		return nil // something else than names: nothing that could be found by them
+	}
+	return names
+}
+
+func (d Dynamic) emptyList() *unstructured.UnstructuredList {
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(d.GVK.GroupVersion().WithKind(d.GVK.Kind + "List"))
+	return list
 }
 
 // Empty is an empty object of the type.
@@ -57,7 +81,8 @@ func (d Dynamic) mapper() meta.RESTMapper {
 
 // Keys of objects of dynamic types carry the type's name, which has no slash, before the object's.
 
-func dynamicKey(name string, key Key) Key {
+// DynamicKey is the key of an object of a dynamic type.
+func DynamicKey(name string, key Key) Key {
 	return Key{Namespace: key.Namespace, Name: name + "/" + key.Name}
 }
 
@@ -98,9 +123,11 @@ func (s *Scope) Dynamic(name string) (scope *Scope, dynamic Dynamic, ok bool) {
 // followed is a type that a tenant follows.
 type followed struct {
 	Dynamic
-	cache   cache.Cache
-	client  client.Client
-	host    *hostType
+	cache  cache.Cache
+	client client.Client
+	host   *hostType
+	// ctx ends with the following, by stop.
+	ctx     context.Context
 	stop    context.CancelFunc
 	group   sync.WaitGroup
 	isReady atomic.Bool
@@ -150,10 +177,10 @@ func (r *tenantRun) beginFollowing(kind int, dynamic Dynamic, host *hostType) (b
 		return false, fmt.Errorf("the virtual cluster has %d types of its own already; take others out of its spec", maxDynamic)
 	}
 	ctx, stop := context.WithCancel(r.serving)
-	one := &followed{Dynamic: dynamic, host: host, stop: stop}
+	one := &followed{Dynamic: dynamic, host: host, ctx: ctx, stop: stop}
 	var err error
 	one.cache, err = newTypeCache(ctx, r.watchConfig, nil, dynamic, nil, func(seen notice) {
-		r.engine.queue.addFor(r.uid, work{kind: kind, key: dynamicKey(dynamic.Name, KeyOf(seen.object))}, seen.cause(Virtual))
+		r.engine.queue.addFor(r.uid, work{kind: kind, key: DynamicKey(dynamic.Name, KeyOf(seen.object))}, seen.cause(Virtual))
 	}, r.engine)
 	if err != nil {
 		stop()
@@ -186,8 +213,7 @@ func (r *tenantRun) sweepFollowed(ctx context.Context, kind int, one *followed) 
 	}
 	one.isReady.Store(true)
 	for side, from := range map[Side]client.Reader{Virtual: one.cache, Host: one.host.cache} {
-		list := &unstructured.UnstructuredList{}
-		list.SetGroupVersionKind(one.GVK.GroupVersion().WithKind(one.GVK.Kind + "List"))
+		list := one.emptyList()
 		if err := from.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			r.engine.log.Error("Cannot list for the sweep", "type", one.Name, "side", side.String(), "error", err)
 			continue
@@ -195,7 +221,7 @@ func (r *tenantRun) sweepFollowed(ctx context.Context, kind int, one *followed) 
 		for index := range list.Items {
 			object := &list.Items[index]
 			if side == Virtual {
-				r.engine.queue.add(r.uid, work{kind: kind, key: dynamicKey(one.Name, KeyOf(object))})
+				r.engine.queue.add(r.uid, work{kind: kind, key: DynamicKey(one.Name, KeyOf(object))})
 			} else if one.Into != "" || r.concerns(object) {
 				r.enqueueHost(kind, one.Dynamic, object, cause{})
 			}
@@ -215,7 +241,26 @@ func (r *tenantRun) enqueueHost(kind int, dynamic Dynamic, hostObject client.Obj
 		key.Namespace, ok = scope.TenantNamespace(hostObject.GetNamespace())
 	}
 	if ok {
-		r.engine.queue.addFor(r.uid, work{kind: kind, key: dynamicKey(dynamic.Name, key)}, why)
+		r.engine.queue.addFor(r.uid, work{kind: kind, key: DynamicKey(dynamic.Name, key)}, why)
+	}
+}
+
+// enqueueRivals queues the tenant's objects that want a name that a host object has, or had.
+func (r *tenantRun) enqueueRivals(kind int, dynamic Dynamic, names []string) {
+	r.typesMu.RLock()
+	one, ok := r.types[dynamic.Name]
+	r.typesMu.RUnlock()
+	if !ok || !one.isReady.Load() {
+		return // all of them are looked at when it is
+	}
+	for _, name := range names {
+		list := one.emptyList()
+		if err := one.cache.List(one.ctx, list, client.MatchingFields{IndexUnique: name}, client.UnsafeDisableDeepCopy); err != nil {
+			continue // the following ends
+		}
+		for index := range list.Items {
+			r.engine.queue.add(r.uid, work{kind: kind, key: DynamicKey(dynamic.Name, KeyOf(&list.Items[index]))})
+		}
 	}
 }
 
@@ -256,6 +301,11 @@ func newTypeCache(ctx context.Context, config *rest.Config, httpClient *http.Cli
 	})
 	if err != nil {
 		return nil, err
+	}
+	if dynamic.Unique != "" {
+		if err := made.IndexField(ctx, dynamic.Empty(), IndexUnique, dynamic.names); err != nil {
+			return nil, err
+		}
 	}
 	return made, addHandler(ctx, e.log, made, Trigger{Object: dynamic.Empty()}, handle)
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -98,6 +99,47 @@ func (h *hostTypes) changed(kind int, dynamic Dynamic, seen notice) {
 			run.enqueueHost(kind, dynamic, seen.object, seen.cause(Host))
 		}
 	}
+	if dynamic.Unique == "" {
+		return
+	}
+	names := dynamic.names(seen.object)
+	for _, run := range h.engine.runsWhere(everyRun) {
+		if is, ok := run.followedAs(dynamic.Name); ok && is == dynamic {
+			run.enqueueRivals(kind, dynamic, names)
+		}
+	}
+}
+
+// unique are the types of which names belong to one tenant only.
+func (h *hostTypes) unique() map[Dynamic]*hostType {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	found := map[Dynamic]*hostType{}
+	for dynamic, known := range h.byType {
+		if dynamic.Unique != "" {
+			found[dynamic] = known
+		}
+	}
+	return found
+}
+
+// HostObjectsWith are the host objects, of every type that some tenant follows, that have a name of Dynamic.Unique, whoever's
+// they are. They are only read.
+func (s *Scope) HostObjectsWith(ctx context.Context, name string) ([]client.Object, error) {
+	if s.run == nil {
+		return nil, nil // a scope of a test that follows nothing
+	}
+	var found []client.Object
+	for dynamic, known := range s.run.engine.hostTypes.unique() {
+		list := dynamic.emptyList()
+		if err := known.cache.List(ctx, list, client.MatchingFields{IndexUnique: name}, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, fmt.Errorf("list %s with the name %q: %w", dynamic.Name, name, err)
+		}
+		for index := range list.Items {
+			found = append(found, &list.Items[index])
+		}
+	}
+	return found, nil
 }
 
 func (h *hostTypes) release(dynamic Dynamic) {

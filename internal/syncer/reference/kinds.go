@@ -39,6 +39,6 @@ var Kinds = []Kind{
 	{"csistoragecapacity", up, "with `scheduling: tenant`, in `kube-system`: " + mirror, "those of nodes and classes that you do not see", ""},
 	{"node", up, "all that you may use, or those with pods of yours; without what identifies the machine; with `scheduling: tenant` what others leave, and your labels, taints and extended resources beside the host's", "annotations, images, external addresses", ""},
 	{"customresourcedefinition", up, "the host's definition of what `spec.sync.customResources` names", "those that the operator did not grant", ""},
-	{"customresource", "down with status up, or from the host", "as it is; names do not change", "fields that name another namespace, cluster-scoped kinds but for classes that are known", "`NotSupported`"},
+	{"customresource", "down with status up, or from the host", "as it is; names do not change", "fields that name another namespace, cluster-scoped kinds but for classes that are known; of routes and snapshots see [custom resources](custom-resources.md)", "`NotSupported`, `Waiting`, `HostTaken`, `SnapshotLost`"},
 	{"event", up, "events of the host about copies of your objects, with your names", "those that would tell of others", ""},
 }

@@ -69,7 +69,7 @@ func (s *Source) bring(ctx context.Context, scope *engine.Scope, before state, n
 	if !ok {
 		return &obstacle{reasonNotOnHost, fmt.Sprintf("%s: the host has no such CustomResourceDefinition; ask its operator to install it", now.asked.Name)}
 	}
-	if err := checkDirection(*now); err != nil {
+	if err := checkDirection(*now, scope.Tenant); err != nil {
 		return err
 	}
 	if err := checkGrant(ctx, scope, resource, *now, hostMeta.Labels); err != nil {
@@ -87,7 +87,7 @@ func (s *Source) bring(ctx context.Context, scope *engine.Scope, before state, n
 // isUnchanged tells, without reading schemas, whether both definitions are still those that were found right.
 func (s *Source) isUnchanged(ctx context.Context, scope *engine.Scope, before state, hostVersion string) (bool, error) {
 	if !before.isWell() || before.virtualVersion == "" || before.hostVersion != hostVersion ||
-		before.dynamic.Everything != wantsEverything(before) {
+		before.dynamic.Everything != watchesEverything(before) {
 		return false, nil
 	}
 	virtualMeta, ok, err := engine.Get(ctx, scope.VirtualClient, client.ObjectKey{Name: before.asked.Name}, metaOfDefinition())
@@ -125,8 +125,8 @@ func copyDefinition(ctx context.Context, scope *engine.Scope, now *state) error 
 	now.hasStatus = version.Subresources != nil && version.Subresources.Status != nil
 	now.rules = rulesOf(now.asked, hostDefinition)
 	now.dynamic = engine.Dynamic{
-		Name: now.asked.Name, Plural: hostDefinition.Spec.Names.Plural, Everything: wantsEverything(*now),
-		ClusterScoped: isClusterScoped, Into: now.builtIn.into,
+		Name: now.asked.Name, Plural: hostDefinition.Spec.Names.Plural, Everything: watchesEverything(*now),
+		ClusterScoped: isClusterScoped, Into: now.builtIn.into, Unique: now.builtIn.unique,
 		GVK: schema.GroupVersionKind{Group: hostDefinition.Spec.Group, Version: version.Name, Kind: hostDefinition.Spec.Names.Kind},
 	}
 	return nil

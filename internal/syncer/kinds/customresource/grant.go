@@ -13,6 +13,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
 
 // readRole is the ClusterRole that sums up what the agent may read of custom resources everywhere.
@@ -68,9 +69,17 @@ func checkGrant(ctx context.Context, scope *engine.Scope, resource schema.GroupR
 }
 
 // checkDirection refuses a direction that makes no sense for a kind that the agent knows.
-func checkDirection(now state) error {
+func checkDirection(now state, tenant tenants.Tenant) error {
 	if now.builtIn.show != nil && !wantsEverything(now) {
 		return &obstacle{reasonRefused, now.asked.Name + ": objects of this kind are only shown to virtual clusters; set direction: fromHost"}
+	}
+	if wantsEverything(now) {
+		return nil
+	}
+	for _, needed := range now.builtIn.needs {
+		if _, ok := wish(tenant, needed); !ok {
+			return &obstacle{reasonRefused, fmt.Sprintf("%s: objects of this kind depend on %s; name that in spec.sync.customResources, too, with direction: fromHost", now.asked.Name, needed)}
+		}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -74,7 +75,11 @@ func (s *Source) Kinds() []engine.Kind {
 		Reconcile: s.reconcileDefinition,
 		Stopped:   s.stopped,
 	}, {
-		Name:      kindObject,
+		Name: kindObject,
+		Triggers: []engine.Trigger{
+			{Side: engine.Virtual, Object: &corev1.Service{}, Keys: routesBeside, Ignore: sameService},
+			{Side: engine.Host, Object: &corev1.Service{}, Keys: routesBesideCopy, Ignore: sameService},
+		},
 		ObjectOf:  objectOf,
 		Reconcile: s.reconcileObject,
 	}}

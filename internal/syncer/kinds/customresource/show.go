@@ -49,8 +49,7 @@ func offered(ctx context.Context, scope *engine.Scope, dynamic engine.Dynamic, b
 	if key.Namespace != builtIn.into {
 		return nil, false, nil
 	}
-	list := &unstructured.UnstructuredList{}
-	list.SetGroupVersionKind(dynamic.GVK.GroupVersion().WithKind(dynamic.GVK.Kind + "List"))
+	list := listOf(dynamic)
 	if err := scope.HostCache.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, false, fmt.Errorf("list %s of the host: %w", dynamic.Name, err)
 	}

@@ -90,3 +90,6 @@ func annotations(virtual map[string]string, extra []string) (host map[string]str
 // aSafePath is a path that means a path and nothing else in the configuration of a controller. Where a controller takes paths
 // for patterns, it is one that is matched at once.
 var aSafePath = regexp.MustCompile(`^(/[A-Za-z0-9/._~!&,=:@%-]*\*?)?$`)
+
+// IsSafePath tells whether a path means a path and nothing else in the configuration of a controller.
+func IsSafePath(path string) bool { return aSafePath.MatchString(path) }

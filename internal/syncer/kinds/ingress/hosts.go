@@ -61,19 +61,27 @@ func withHost(ctx context.Context, from client.Reader, host string) ([]networkin
 	return list.Items, nil
 }
 
-// isTaken tells whether somebody else, a tenant or the host itself, has a host name. own is the tenant's host Ingress that wants it, or nil.
+// isTaken tells whether somebody else has a host name that an Ingress wants. own is the tenant's host Ingress, or nil.
+func isTaken(ctx context.Context, scope *engine.Scope, own *networkingv1.Ingress, host string) (bool, error) {
+	if own == nil {
+		return IsTaken(ctx, scope, nil, nil, host)
+	}
+	return IsTaken(ctx, scope, own, hostsOf(own), host)
+}
+
+// IsTaken tells whether somebody else, a tenant or the host itself, has a host name, by an Ingress or by another object that
+// leads traffic (engine.Dynamic.Unique). own is the tenant's host object that wants it, or nil, and names are those that it has.
 //
 // Who has a name on the host has it, and who does not have it yet waits. That two have one means that both took it before
-// either could see the other: the older Ingress keeps it, as the controllers decide too.
-func isTaken(ctx context.Context, scope *engine.Scope, own *networkingv1.Ingress, host string) (bool, error) {
-	hasIt := own != nil && slices.Contains(hostsOf(own), host)
+// either could see the other: the older object keeps it, as the controllers decide too.
+func IsTaken(ctx context.Context, scope *engine.Scope, own client.Object, names []string, host string) (bool, error) {
+	hasIt := slices.Contains(names, host)
 	for _, claim := range claims(host) {
-		rivals, err := withHost(ctx, scope.HostCache, claim)
+		rivals, err := rivalsFor(ctx, scope, claim)
 		if err != nil {
 			return false, err
 		}
-		for index := range rivals {
-			rival := &rivals[index]
+		for _, rival := range rivals {
 			if _, isOwn := scope.TenantKey(rival); !isOwn && (!hasIt || !isOlder(own, rival)) {
 				return true, nil
 			}
@@ -82,11 +90,24 @@ func isTaken(ctx context.Context, scope *engine.Scope, own *networkingv1.Ingress
 	return false, nil
 }
 
-// isOlder orders Ingresses by age. Times have seconds only: of two tenants' copies of one second the UID decides, for both in
-// the same way; to the host's own, which was not held back by anybody, the tenant's does not give way.
-func isOlder(own, rival *networkingv1.Ingress) bool {
-	if !own.CreationTimestamp.Equal(&rival.CreationTimestamp) {
-		return own.CreationTimestamp.Before(&rival.CreationTimestamp)
+func rivalsFor(ctx context.Context, scope *engine.Scope, claim string) ([]client.Object, error) {
+	rivals, err := scope.HostObjectsWith(ctx, claim)
+	if err != nil {
+		return nil, err
 	}
-	return rival.Labels[mapping.LabelUID] == "" || own.UID < rival.UID
+	ingresses, err := withHost(ctx, scope.HostCache, claim)
+	for index := range ingresses {
+		rivals = append(rivals, &ingresses[index])
+	}
+	return rivals, err
+}
+
+// isOlder orders objects by age. Times have seconds only: of two tenants' copies of one second the UID decides, for both in
+// the same way; to the host's own, which was not held back by anybody, the tenant's does not give way.
+func isOlder(own, rival client.Object) bool {
+	ownMade, rivalMade := own.GetCreationTimestamp(), rival.GetCreationTimestamp()
+	if !ownMade.Equal(&rivalMade) {
+		return ownMade.Before(&rivalMade)
+	}
+	return rival.GetLabels()[mapping.LabelUID] == "" || own.GetUID() < rival.GetUID()
 }

@@ -180,7 +180,7 @@ func (k kind) find(ctx context.Context, scope *engine.Scope, pair pair) (*transl
 		}
 	}
 	for _, name := range servicesOf(pair.Virtual) {
-		if backends[name], err = checkBackend(ctx, scope, engine.Key{Namespace: pair.Virtual.Namespace, Name: name}); err != nil {
+		if backends[name], err = CheckBackend(ctx, scope, engine.Key{Namespace: pair.Virtual.Namespace, Name: name}); err != nil {
 			return nil, err
 		}
 	}
@@ -198,10 +198,10 @@ func (k kind) find(ctx context.Context, scope *engine.Scope, pair pair) (*transl
 	}, nil
 }
 
-// checkBackend tells why a Service of the tenant cannot be a backend; nil means that it can. The controller would look up
+// CheckBackend tells why a Service of the tenant cannot be a backend; nil means that it can. The controller would look up
 // the name of an ExternalName Service, and call whatever it is, from inside the host's network. A Service that is not the
 // copy of the tenant's belongs to the host.
-func checkBackend(ctx context.Context, scope *engine.Scope, key engine.Key) (*engine.Refusal, error) {
+func CheckBackend(ctx context.Context, scope *engine.Scope, key engine.Key) (*engine.Refusal, error) {
 	virtualService, exists, err := engine.Get(ctx, scope.VirtualCache, key.NamespacedName(), &corev1.Service{})
 	if err != nil {
 		return nil, err

@@ -19,6 +19,18 @@ import (
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostranges"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/customresource"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/endpointslice"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingress"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/ingressclass"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolume"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/persistentvolumeclaim"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/pod"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/referenced"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/service"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/testenv"
 )
@@ -34,8 +46,17 @@ func TestBuiltInCustomResources(t *testing.T) {
 	w := &customWorld{world: newWorld(t), registry: tenants.NewRegistry()}
 	w.host, w.virtual = anyClient(t, w.hostConfig), anyClient(t, w.tenant.VirtualConfig)
 	testenv.AggregateClusterRoles(t, w.hostConfig)
-	w.serve(t, nil)
+	w.serve(t, func(*customresource.Source) []engine.Kind {
+		ranges := hostranges.NewSource(newClient(t, w.agentConfig), time.Now)
+		secrets := pod.NewSecretCopier(ingress.SecretReferrer())
+		return []engine.Kind{
+			service.New(time.Now), endpointslice.New(ranges), persistentvolumeclaim.New(), persistentvolume.New(), storageclass.New(),
+			ingress.New(ingress.Options{Secrets: secrets}), referenced.NewKind(secrets), ingressclass.New(),
+		}
+	})
 	t.Run("gateway classes", w.testGatewayClasses)
+	t.Run("snapshots", w.testSnapshots)
+	t.Run("routes", w.testRoutes)
 }
 
 // installUpstream installs the definition of a kind from the module of those who make it.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/customresource"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
 )
 
@@ -173,9 +174,15 @@ func create(ctx context.Context, scope *engine.Scope, virtualClaim *corev1.Persi
 	return hostClaim, scope.CreateHost(ctx, virtualClaim, hostClaim)
 }
 
-// checkClones makes sure that the claims to be cloned are the tenant's: the mapped namespace may hold claims of others.
+// checkClones makes sure that the claims and snapshots to be cloned are the tenant's: the mapped namespace may hold some of others.
 func checkClones(ctx context.Context, scope *engine.Scope, virtualClaim *corev1.PersistentVolumeClaim) error {
-	for _, name := range clonedClaims(virtualClaim) {
+	claims, snapshots := sources(virtualClaim)
+	for _, name := range snapshots {
+		if err := customresource.CheckSnapshot(ctx, scope, engine.Key{Namespace: virtualClaim.Namespace, Name: name}); err != nil {
+			return err
+		}
+	}
+	for _, name := range claims {
 		key := engine.Key{Namespace: virtualClaim.Namespace, Name: name}
 		virtualSource, err := get(ctx, scope.VirtualCache, key.NamespacedName(), &corev1.PersistentVolumeClaim{})
 		if err != nil {

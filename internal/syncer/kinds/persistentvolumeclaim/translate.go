@@ -85,24 +85,24 @@ func check(virtualClaim *corev1.PersistentVolumeClaim, volumeName string) error 
 	}
 	if source := foreignSource(virtualClaim); source != "" {
 		return engine.Refuse(engine.ReasonNotSupported,
-			"spec.dataSource of kind %s is not supported in a virtual cluster; only a PersistentVolumeClaim of the same namespace can be cloned", source)
+			"spec.dataSource of kind %s is not supported in a virtual cluster; it must be a PersistentVolumeClaim or a VolumeSnapshot of the same namespace", source)
 	}
 	return nil
 }
 
-// foreignSource is what a claim wants to be filled from that is not a claim of its own namespace.
+// foreignSource is what a claim wants to be filled from that is neither a claim nor a snapshot of its own namespace.
 func foreignSource(virtualClaim *corev1.PersistentVolumeClaim) string {
-	if source := virtualClaim.Spec.DataSource; source != nil && !isClaim(source.Kind, source.APIGroup) {
+	if source := virtualClaim.Spec.DataSource; source != nil && !isClaim(source.Kind, source.APIGroup) && !isSnapshot(source.Kind, source.APIGroup) {
 		return source.Kind
 	}
 	source := virtualClaim.Spec.DataSourceRef
 	switch {
 	case source == nil:
 		return ""
-	case !isClaim(source.Kind, source.APIGroup):
+	case !isClaim(source.Kind, source.APIGroup) && !isSnapshot(source.Kind, source.APIGroup):
 		return source.Kind
 	case source.Namespace != nil && *source.Namespace != "" && *source.Namespace != virtualClaim.Namespace:
-		return "PersistentVolumeClaim in another namespace"
+		return source.Kind + " in another namespace"
 	}
 	return ""
 }
@@ -111,16 +111,26 @@ func isClaim(kind string, group *string) bool {
 	return kind == "PersistentVolumeClaim" && (group == nil || *group == "")
 }
 
-// clonedClaims are the claims that a claim is to be filled from.
-func clonedClaims(virtualClaim *corev1.PersistentVolumeClaim) []string {
-	var names []string
+func isSnapshot(kind string, group *string) bool {
+	return kind == "VolumeSnapshot" && group != nil && *group == "snapshot.storage.k8s.io"
+}
+
+// sources are the claims and the snapshots that a claim is to be filled from.
+func sources(virtualClaim *corev1.PersistentVolumeClaim) (claims, snapshots []string) {
+	add := func(kind string, group *string, name string) {
+		if isSnapshot(kind, group) {
+			snapshots = append(snapshots, name)
+		} else {
+			claims = append(claims, name)
+		}
+	}
 	if source := virtualClaim.Spec.DataSourceRef; source != nil {
-		names = append(names, source.Name)
+		add(source.Kind, source.APIGroup, source.Name)
 	}
 	if source := virtualClaim.Spec.DataSource; source != nil {
-		names = append(names, source.Name)
+		add(source.Kind, source.APIGroup, source.Name)
 	}
-	return names
+	return claims, snapshots
 }
 
 // grow brings a wish for another size down. The API allows it for bound claims only.

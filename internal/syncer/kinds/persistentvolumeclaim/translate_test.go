@@ -88,7 +88,21 @@ func TestHostSpec(t *testing.T) {
 			claim: virtualClaim(func(claim *corev1.PersistentVolumeClaim) {
 				claim.Spec.DataSource = &corev1.TypedLocalObjectReference{APIGroup: pointer("snapshot.storage.k8s.io"), Kind: "VolumeSnapshot", Name: "s"}
 			}),
+			want: virtualClaim(func(claim *corev1.PersistentVolumeClaim) {
+				claim.Spec.DataSource = &corev1.TypedLocalObjectReference{APIGroup: pointer("snapshot.storage.k8s.io"), Kind: "VolumeSnapshot", Name: "s"}
+			}).Spec,
+		},
+		"a snapshot of another group": {
+			claim: virtualClaim(func(claim *corev1.PersistentVolumeClaim) {
+				claim.Spec.DataSource = &corev1.TypedLocalObjectReference{APIGroup: pointer("other.example.com"), Kind: "VolumeSnapshot", Name: "s"}
+			}),
 			refusal: "VolumeSnapshot",
+		},
+		"a snapshot of another namespace": {
+			claim: virtualClaim(func(claim *corev1.PersistentVolumeClaim) {
+				claim.Spec.DataSourceRef = &corev1.TypedObjectReference{APIGroup: pointer("snapshot.storage.k8s.io"), Kind: "VolumeSnapshot", Name: "s", Namespace: pointer("bank")}
+			}),
+			refusal: "another namespace",
 		},
 		"another namespace": {
 			claim: virtualClaim(func(claim *corev1.PersistentVolumeClaim) {
