@@ -62,6 +62,8 @@ func TestFaults(t *testing.T) {
 			load.awaitConvergence(time.Minute)
 
 			load.deleteAll(time.Minute)
+			expectFailures(t, host, phase.host)
+			expectFailures(t, tenant, phase.tenant)
 		})
 		if !isRight {
 			return // what is left of it would only make the others slow
@@ -78,11 +80,28 @@ func TestFaults(t *testing.T) {
 		load.awaitConvergence(time.Minute)
 		load.deleteAll(time.Minute)
 	})
-	for _, injector := range []*faults.Injector{host, tenant} {
-		for _, failure := range []faults.Failure{faults.NotSent, faults.AnswerLost, faults.InternalError, faults.Unavailable, faults.TooMany} {
-			if injector.Count(failure) == 0 {
-				t.Errorf("failure %d never happened", failure)
-			}
+	t.Run("clock-jumps", func(t *testing.T) {
+		stop()
+		w.run(t) // the last one ended with its test
+		load := w.newWorkload(t, node, "clock-jumps", seed)
+		for _, ahead := range []time.Duration{0, 3 * time.Hour, -3 * time.Hour, 0} {
+			w.ahead.Store(int64(ahead))
+			load.run(20, 700*time.Millisecond)
+		}
+		load.awaitConvergence(time.Minute)
+		load.deleteAll(time.Minute)
+	})
+}
+
+// expectFailures makes sure that a plan by which requests fail had some fail in every way.
+func expectFailures(t *testing.T, injector *faults.Injector, plan faults.Plan) {
+	t.Helper()
+	if plan.Share == 0 {
+		return
+	}
+	for _, failure := range []faults.Failure{faults.NotSent, faults.AnswerLost, faults.InternalError, faults.Unavailable, faults.TooMany} {
+		if injector.Count(failure) == 0 {
+			t.Errorf("failure %d never happened", failure)
 		}
 	}
 }
