@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/yaml"
 
+	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
@@ -55,6 +56,9 @@ func ours(t *testing.T) map[string]metric {
 	t.Helper()
 	registerer := &recorder{}
 	if _, err := engine.New(&rest.Config{Host: "https://192.0.2.1"}, tenants.NewRegistry(), nil, engine.Options{Registerer: registerer}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shards.New(shards.Options{Name: "agent", Registerer: registerer}); err != nil {
 		t.Fatal(err)
 	}
 	found := map[string]metric{}
