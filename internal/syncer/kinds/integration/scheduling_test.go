@@ -47,11 +47,14 @@ func (w *schedulingWorld) testCapacity(t *testing.T) {
 		t.Errorf("the capacity of the node is %s, want %s", got, hostCPU)
 	}
 
+	awaitFull(t, w.virtual, w.host, w.hostNamespace, "node-1", "3")
 	create(t, w.virtual, podOf("fits", "3"))
 	w.awaitPlaced(t, "fits", "node-2")
 	awaitAllocatable(t, w.other, "node-2", corev1.ResourceCPU, "1")
 	awaitAllocatable(t, w.virtual, "node-2", corev1.ResourceCPU, hostCPU) // its own pod its scheduler counts itself
 
+	awaitFull(t, w.other, w.host, w.otherNamespace, "node-1", "2")
+	awaitFull(t, w.other, w.host, w.otherNamespace, "node-2", "2")
 	create(t, w.other, podOf("waits", "2"))
 	if says := awaitUnscheduled(t, w.other, "waits"); !strings.Contains(says, "Insufficient cpu") {
 		t.Errorf("the scheduler says %q", says)
@@ -149,7 +152,10 @@ func (w *schedulingWorld) testOverlayTaints(t *testing.T) {
 	}
 	const none, hosts = `{"spec":{"taints":null}}`, `{"spec":{"taints":[{"key":"host","effect":"NoSchedule"}]}}`
 	create(t, w.virtual, podOf("stays", "100m", func(s *corev1.PodSpec) {
-		s.Tolerations = []corev1.Toleration{{Key: "mine", Operator: corev1.TolerationOpExists}}
+		s.NodeSelector = map[string]string{corev1.LabelHostname: "node-2"}
+		s.Tolerations = []corev1.Toleration{{
+			Key: "mine", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: pointer(int64(3600)),
+		}}
 	}))
 	staying := w.awaitPlaced(t, "stays", "")
 	create(t, w.virtual, podOf("leaves", "100m"))
@@ -186,6 +192,10 @@ func (w *schedulingWorld) testOverlayTaints(t *testing.T) {
 	})
 	if hostNode := await(t, w.host, client.ObjectKey{Name: "node-2"}, &corev1.Node{}, taints()); hostNode.Spec.Unschedulable {
 		t.Error("the tenant has cordoned the host's node")
+	}
+	// Once the tenant's taint controller has seen it, too: until then it would evict what comes there.
+	if says := awaitEventOn(t, w.virtual, "stays", "TaintManagerEviction"); !strings.Contains(says, "Cancelling deletion") {
+		t.Errorf("the taint controller says %q", says)
 	}
 	patchNode(t, w.virtual, "node-2", `{"spec":{"unschedulable":null}}`, "")
 	w.awaitPlaced(t, "repelled", "node-2")

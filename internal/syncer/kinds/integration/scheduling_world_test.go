@@ -255,6 +255,20 @@ func awaitAllocatable(t *testing.T, virtual client.Client, name string, of corev
 	})
 }
 
+// awaitFull waits until a tenant's scheduler finds no room for so much on a node. What the test sees of the node its scheduler
+// may not have seen yet.
+func awaitFull(t *testing.T, virtual, host client.Client, hostNamespace, nodeName, cpu string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("no room for %s on %s", cpu, nodeName), func() error {
+		probe := create(t, virtual, podOf("probe", cpu, func(s *corev1.PodSpec) { s.NodeSelector = map[string]string{corev1.LabelHostname: nodeName} }))
+		decided := await(t, virtual, client.ObjectKeyFromObject(probe), probe, func(pod *corev1.Pod) error {
+			return expect(pod.Spec.NodeName != "" || len(pod.Status.Conditions) > 0, "the scheduler has not decided")
+		})
+		end(t, virtual, host, hostNamespace, probe.Name)
+		return expect(decided.Spec.NodeName == "", "there is room")
+	})
+}
+
 func patchNode(t *testing.T, in client.Client, name, content string, subresource string) {
 	t.Helper()
 	target := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
