@@ -120,17 +120,21 @@ func (w *writers) stop() map[string]types.UID {
 // killControlPlane kills the process of a virtual cluster's control plane as the kernel does when memory is short.
 func killControlPlane(t testing.TB, v *tenant) {
 	t.Helper()
-	pod, err := v.host.client(t).CoreV1().Pods(mapping.ControlNamespace(v.id)).Get(t.Context(), "controlplane-0", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pids, err := processesOfPod(pod.UID, "controlplane")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(pids) == 0 {
-		t.Fatalf("no process of pod %s is found", pod.UID)
-	}
+	var pids []int
+	// One that was removed by force still writes while its successor has no process yet.
+	eventually(t, startTimeout, func(ctx context.Context) error {
+		pod, err := v.host.client(t).CoreV1().Pods(mapping.ControlNamespace(v.id)).Get(ctx, "controlplane-0", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if pids, err = processesOfPod(pod.UID, "controlplane"); err != nil {
+			return err
+		}
+		if len(pids) == 0 {
+			return fmt.Errorf("no process of pod %s is found", pod.UID)
+		}
+		return nil
+	})
 	for _, pid := range pids {
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 			t.Fatal(err)
