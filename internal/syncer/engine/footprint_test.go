@@ -42,3 +42,17 @@ func TestTooLargeIsTriedAgain(t *testing.T) {
 		t.Error("it is not tried again")
 	}
 }
+
+func TestTooLargeIsForgottenWithTheTenant(t *testing.T) {
+	e := &Engine{log: slog.New(slog.DiscardHandler), tooLargeUntil: map[types.UID]time.Time{}, again: make(chan struct{}, 1)}
+	e.remembered = map[types.UID]bool{"a": true, "b": true}
+	e.tooLarge("a")
+	e.tooLarge("b")
+	e.forget("a")
+	if _, ok := e.tooLargeUntil["a"]; ok {
+		t.Error("a tenant that is gone is still noted")
+	}
+	if !e.isTooLarge("b") {
+		t.Error("another tenant was forgotten with it")
+	}
+}

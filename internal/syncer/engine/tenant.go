@@ -187,12 +187,15 @@ func (e *Engine) forgetGone() {
 	}
 }
 
-// forget makes the kinds forget a tenant.
+// forget makes the engine and the kinds forget a tenant.
 func (e *Engine) forget(uid types.UID) {
 	if !e.remembered[uid] {
 		return
 	}
 	delete(e.remembered, uid)
+	e.mu.Lock()
+	delete(e.tooLargeUntil, uid)
+	e.mu.Unlock()
 	for _, kind := range e.kinds {
 		if kind.Stopped != nil {
 			kind.Stopped(uid)
