@@ -93,6 +93,10 @@ bench-density: $(BENCH) ## count the idle virtual clusters that this machine hol
 bench-scale: $(BENCH) ## measure many tenants with many pods on simulated nodes (BENCH_FLAGS)
 	$(BENCH) -set scale $(BENCH_FLAGS)
 
+.PHONY: bench-accounts
+bench-accounts: $(BENCH) ## measure many accounts with their spaces (BENCH_FLAGS)
+	$(BENCH) -set accounts $(BENCH_FLAGS)
+
 .PHONY: bench-go
 bench-go: ## run the Go benchmarks
 	packages=$$(hack/packages.sh bench); [ -z "$$packages" ] || go test -run '^$$' -bench . -benchmem $$packages
@@ -114,7 +118,7 @@ SHORT_FOCUS := \[sig-(auth|cli|instrumentation)\]|\[sig-network\] (DNS|EndpointS
 \[sig-storage\] (ConfigMap|Secrets|Downward API|Projected)|\[sig-apps\] (Deployment|ReplicaSet|ReplicationController)|Webhook|ResourceQuota
 
 .PHONY: conformance-short
-conformance-short: ## run the quick part of the conformance tests in a virtual cluster, in less than ten minutes
+conformance-short: ## run the quick part of the conformance tests in a virtual cluster, in ten minutes
 	$(MAKE) conformance FOCUS='$(subst | ,|,$(SHORT_FOCUS))' PROFILES=default
 
 .PHONY: lint

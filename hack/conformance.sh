@@ -14,9 +14,9 @@ data=${CONFORMANCE_DATA_DIR:-}
 matry() { "$bin/matry" --data-dir "$data" "$@"; }
 
 if [ -z "$data" ]; then
-	data=$(mktemp -d)
+	data=$(mktemp -d -p "${MATRY_TEST_DIR:-${TMPDIR:-/tmp}}")
 	trap 'matry down --purge' EXIT
-	matry up --api-port 16643 --front-door-port 16644
+	matry up --nodes 2 --api-port 16643 --front-door-port 16644
 fi
 matry load image "$programs/images.tar"
 

@@ -14,11 +14,11 @@ folders() {
 
 case ${1:-} in
 unit)
-	integration=$(folders 'internal/testenv"|^func TestIntegration')
+	integration=$(folders 'internal/(testenv|tenancy/tenancytest)"|^func TestIntegration')
 	go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./api/... ./cmd/... ./internal/... ./test/... |
 		grep -vE '/internal/repotest$|/test/e2e$' | sed "s|^$PWD/|./|" | grep -vxF "$(sed 's|^|./|' <<<"$integration")"
 	;;
-integration) folders 'internal/testenv"|^func TestIntegration' | sed 's|^|./|' ;;
+integration) folders 'internal/(testenv|tenancy/tenancytest)"|^func TestIntegration' | sed 's|^|./|' ;;
 bench) folders '^func Benchmark' | sed 's|^|./|' ;;
 *)
 	echo "usage: $0 unit|integration|bench" >&2

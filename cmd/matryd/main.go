@@ -16,6 +16,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane"
 	"github.com/matryoshka-dev/matryoshka/internal/dns"
 	"github.com/matryoshka-dev/matryoshka/internal/host"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/template/chart"
 	"github.com/matryoshka-dev/matryoshka/internal/version"
 )
 
@@ -27,6 +28,9 @@ func main() {
 }
 
 func run() error {
+	if chart.IsChild() {
+		return chart.Main()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// Kubernetes' libraries put flags of theirs into the global set, and cobra adds that set to every command; its

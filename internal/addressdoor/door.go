@@ -29,6 +29,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/addressdoor/reservation"
 	"github.com/matryoshka-dev/matryoshka/internal/connlimit"
 	"github.com/matryoshka-dev/matryoshka/internal/dooridentity"
+	"github.com/matryoshka-dev/matryoshka/internal/doormetrics"
 	"github.com/matryoshka-dev/matryoshka/internal/metricsdoor/usage"
 	"github.com/matryoshka-dev/matryoshka/internal/tenantlimit"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
@@ -63,6 +64,10 @@ type Options struct {
 	// Metrics answers what is asked at usage.Path, on the same connections; its errors are API statuses. See package
 	// metricsdoor. Nil means that there is no such path.
 	Metrics func(ctx context.Context, tenant tenants.Tenant, body io.Reader) (*usage.Response, error)
+	// Explain puts a refusal of the host in a namespace of the tenant into words for the tenant; ok is false where it has none. Nil has none.
+	Explain func(ctx context.Context, hostNamespace, message string) (explained string, ok bool)
+	// Counts is of requests for addresses, and of the connections; MetricsCounts of those for metrics. Nil counts nothing.
+	Counts, MetricsCounts *doormetrics.Door
 	// Clock is the time; nil means the real one.
 	Clock clock.PassiveClock
 	// Log is where refusals and faults are told; nil means slog.Default.
@@ -93,7 +98,7 @@ func New(options Options) *Door {
 // Serve answers on a plain listener with a TLS configuration of dooridentity.ServerConfig until the context ends.
 func (d *Door) Serve(ctx context.Context, listener net.Listener, config *tls.Config) error {
 	server := &http.Server{
-		Handler:           d,
+		Handler:           d.counted(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      requestTimeout + 10*time.Second,
@@ -107,7 +112,7 @@ func (d *Door) Serve(ctx context.Context, listener net.Listener, config *tls.Con
 		defer cancel()
 		stopped <- server.Shutdown(grace)
 	})
-	err := server.Serve(tls.NewListener(connlimit.New(listener, maxConnections, maxConnectionsOfSource), config))
+	err := server.Serve(tls.NewListener(d.Counts.Listener(connlimit.New(listener, maxConnections, maxConnectionsOfSource)), config))
 	if stop() || !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the address door: %w", err)
 	}
@@ -115,6 +120,18 @@ func (d *Door) Serve(ctx context.Context, listener net.Listener, config *tls.Con
 		return fmt.Errorf("stop the address door: %w", err)
 	}
 	return nil
+}
+
+// counted tells the two kinds of requests apart.
+func (d *Door) counted() http.Handler {
+	addresses, metrics := d.Counts.Handler(d), d.MetricsCounts.Handler(d)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == usage.Path {
+			metrics.ServeHTTP(w, r)
+			return
+		}
+		addresses.ServeHTTP(w, r)
+	})
 }
 
 // ServeHTTP answers one request.
@@ -165,7 +182,7 @@ func (d *Door) answerReservation(ctx context.Context, tenant tenants.Tenant, bod
 	}
 	response, err := d.reserve(ctx, tenant, request)
 	if err != nil {
-		return nil, d.explain(tenant, request, err)
+		return nil, d.explain(ctx, tenant, request, err)
 	}
 	return response, nil
 }
@@ -174,11 +191,13 @@ func (d *Door) answerReservation(ctx context.Context, tenant tenants.Tenant, bod
 func (d *Door) identify(r *http.Request) (tenants.Tenant, error) {
 	uid, err := dooridentity.FromConnection(r.TLS)
 	if err != nil {
+		d.Counts.Refused(doormetrics.Handshake)
 		d.Log.Warn("Refused at the address door", "remote", r.RemoteAddr, "error", err)
 		return tenants.Tenant{}, refused
 	}
 	tenant, ok := d.Tenants.ByUID(uid)
 	if !ok || tenant.Terminating {
+		d.Counts.Refused(doormetrics.Unknown)
 		d.Log.Warn("Refused at the address door", "remote", r.RemoteAddr, "vcluster", uid, "known", ok)
 		return tenants.Tenant{}, refused
 	}

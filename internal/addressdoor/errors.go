@@ -1,6 +1,7 @@
 package addressdoor
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ type existsError struct{ name string }
 func (e *existsError) Error() string { return fmt.Sprintf("the tenant has a Service %q", e.name) }
 
 // explain turns an error into what the tenant may read. What it leaves out goes into the agent's log.
-func (d *Door) explain(tenant tenants.Tenant, request reservation.Request, err error) error {
+func (d *Door) explain(ctx context.Context, tenant tenants.Tenant, request reservation.Request, err error) error {
 	service := &request.Service
 	log := d.Log.With("vcluster", tenant.UID, "namespace", service.Namespace, "name", service.Name)
 	if foreign := (&foreignError{}); errors.As(err, &foreign) {
@@ -88,6 +89,11 @@ func (d *Door) explain(tenant tenants.Tenant, request reservation.Request, err e
 		return invalid(tenant, request, answered)
 	case metav1.StatusReasonForbidden:
 		// It may be a quota, a policy, or a right that the agent lacks; the text names host users and objects.
+		if d.Explain != nil {
+			if explained, ok := d.Explain(ctx, mapping.HostNamespace(tenant.ID, service.Namespace), answered.Message); ok {
+				return apierrors.NewForbidden(serviceResource, service.Name, errors.New(explained))
+			}
+		}
 		log.Warn("Host refused a reservation", "error", err)
 		return apierrors.NewForbidden(serviceResource, service.Name,
 			errors.New("the host cluster does not admit this Service (a quota or policy of the host); ask its operator"))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -16,8 +17,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/matryoshka-dev/matryoshka/internal/doormetrics"
+	"github.com/matryoshka-dev/matryoshka/internal/networkisolation"
 	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/quota"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/version"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster"
@@ -33,14 +38,23 @@ type agent struct {
 	registry *tenants.Registry
 	shards   *shards.Shards
 	door     *pki.Authority
+	// quotas keeps the quotas of accounts.
+	quotas *quota.Controller
 	// namespaces makes mapped namespaces; addSync sets it.
 	namespaces *namespaces.Ensurer
+	// isolation finds out whether the host enforces NetworkPolicies.
+	isolation *networkisolation.Prober
+	// doors counts for all doors; see doorMetrics.
+	doors *doormetrics.Set
 }
 
 // Run runs the agent until the context ends.
 func Run(ctx context.Context, config *Config) error {
 	log := setUpLogging(config.Level)
 	log.Info("Starting the agent", "version", version.Version, "namespace", config.Namespace, "image", config.Image, "replica", config.Replica)
+	if config.Memory > 0 {
+		debug.SetMemoryLimit(config.Memory / 10 * 9) // what is not Go's own needs some, too
+	}
 	a, err := compose(ctx, config, log)
 	if err != nil {
 		return err
@@ -83,7 +97,19 @@ func (a *agent) addParts(ctx context.Context) error {
 	if err := a.makeShards(); err != nil {
 		return err
 	}
+	if err := a.addIsolation(); err != nil {
+		return err
+	}
+	if err := a.makeQuotas(); err != nil {
+		return err
+	}
 	if err := a.addSync(); err != nil {
+		return err
+	}
+	if err := a.addTenancy(); err != nil {
+		return err
+	}
+	if err := a.addQuotas(ctx); err != nil {
 		return err
 	}
 	if err := a.addDoors(ctx); err != nil {
@@ -100,8 +126,14 @@ func newManager(ctx context.Context, config *Config) (manager.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := tenancy.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
 	cacheOptions, err := virtualcluster.CacheOptions()
 	if err != nil {
+		return nil, err
+	}
+	if err := tenancy.AddToCache(&cacheOptions, config.Namespace); err != nil {
 		return nil, err
 	}
 	mgr, err := ctrl.NewManager(config.Host, ctrl.Options{
@@ -119,12 +151,16 @@ func newManager(ctx context.Context, config *Config) (manager.Manager, error) {
 }
 
 func (a *agent) lifecycleOptions(synced func(tenants.Tenant) (ok bool, problem string), customResources, hostObjects func(tenants.Tenant) (reason, message string)) virtualcluster.Options {
+	places := virtualcluster.NewPlaces(a.host, a.manager.GetClient(), a.config.Namespace)
 	return virtualcluster.Options{
 		SystemNamespace:  a.config.Namespace,
 		Image:            a.config.Image,
 		FrontDoorAddress: a.config.FrontDoorAddress,
 		DNSService:       a.config.DNSService,
 		ClusterDomain:    a.config.ClusterDomain,
+		InPlace:          a.quotas.InPlace,
+		Places:           places,
+		Suspended:        places.Suspended,
 		Door:             a.door,
 		Registry:         a.registry,
 		Shards:           a.shards,
@@ -132,6 +168,7 @@ func (a *agent) lifecycleOptions(synced func(tenants.Tenant) (ok bool, problem s
 		Synced:           synced,
 		CustomResources:  customResources,
 		HostObjects:      hostObjects,
+		NetworkIsolation: a.networkIsolation,
 		Clock:            clock.RealClock{},
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/addressdoor"
 	"github.com/matryoshka-dev/matryoshka/internal/dooridentity"
+	"github.com/matryoshka-dev/matryoshka/internal/doormetrics"
 	"github.com/matryoshka-dev/matryoshka/internal/kubeletdoor"
 	"github.com/matryoshka-dev/matryoshka/internal/metricsdoor"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
@@ -32,6 +33,10 @@ func (a *agent) addDoors(ctx context.Context) error {
 	serving := pki.NewDoorServing(a.door, []string{lifecycle.DoorServerName()}, clock.RealClock{})
 	outer := dooridentity.ServerConfig(serving.Certificate, func() (*x509.CertPool, error) { return a.door.Pool(), nil })
 
+	counts, err := a.doorMetrics()
+	if err != nil {
+		return err
+	}
 	metrics, err := metricsdoor.New(a.config.Host, a.log.With("part", "metricsdoor"))
 	if err != nil {
 		return err
@@ -46,6 +51,9 @@ func (a *agent) addDoors(ctx context.Context) error {
 		ForgetNamespace: a.namespaces.Forget,
 		TenantService:   addressdoor.AskTenant,
 		Metrics:         metrics.Answer,
+		Explain:         a.quotas.Explain,
+		Counts:          counts.Door(doormetrics.Address),
+		MetricsCounts:   counts.Door(doormetrics.Metrics),
 		Log:             a.log.With("part", "addressdoor"),
 	})
 	err = a.listen(ctx, "address door", a.config.AddressDoorListen, func(ctx context.Context, listener net.Listener) error {
@@ -60,6 +68,7 @@ func (a *agent) addDoors(ctx context.Context) error {
 		Tenants:     a.registry,
 		TLS:         outer,
 		NodeAddress: nodeAddress(host),
+		Metrics:     counts.Door(doormetrics.Kubelet),
 		Log:         a.log.With("part", "kubeletdoor"),
 	})
 	if err != nil {

@@ -17,8 +17,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/yaml"
 
+	"github.com/matryoshka-dev/matryoshka/internal/doormetrics"
 	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	tenancymetrics "github.com/matryoshka-dev/matryoshka/internal/tenancy/metrics"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
 
@@ -59,6 +61,12 @@ func ours(t *testing.T) map[string]metric {
 		t.Fatal(err)
 	}
 	if _, err := shards.New(shards.Options{Name: "agent", Registerer: registerer}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := doormetrics.New(registerer); err != nil {
+		t.Fatal(err)
+	}
+	if err := tenancymetrics.Register(tenancymetrics.Options{Registerer: registerer}); err != nil {
 		t.Fatal(err)
 	}
 	found := map[string]metric{}
@@ -125,6 +133,10 @@ func kindOf(t *testing.T, collector prometheus.Collector) string {
 		return "histogram"
 	case *prometheus.CounterVec:
 		return "counter"
+	case *tenancymetrics.Gauge:
+		return "gauge"
+	case *prometheus.GaugeVec:
+		return "gauge"
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector)
@@ -167,7 +179,11 @@ func quoted(name string) string { return "`" + name + "`" }
 func TestLabelsNameNoTenant(t *testing.T) {
 	for name, one := range ours(t) {
 		for _, label := range one.labels {
-			if !slices.Contains([]string{"kind", "direction", "cause", "side", "found"}, label) {
+			if !slices.Contains([]string{
+				"kind", "direction", "cause", "side", "found", "door", "code", "reason",
+				// Admins make accounts and quotas, and say of what.
+				"account", "quota", "resource", "counted", "state",
+			}, label) {
 				t.Errorf("%s has the label %q; if its values are few whatever tenants do, name it here", name, label)
 			}
 		}
@@ -227,20 +243,20 @@ type (
 		} `json:"templating"`
 	}
 	panel struct {
-		ID         int    `json:"id"`
-		Type       string `json:"type"`
-		Title      string `json:"title"`
-		Datasource source `json:"datasource"`
+		ID         int        `json:"id"`
+		Type       string     `json:"type"`
+		Title      string     `json:"title"`
+		Datasource dataSource `json:"datasource"`
 		Place      struct {
 			X, Y, W, H int
 		} `json:"gridPos"`
 		Targets []struct {
-			RefID      string `json:"refId"`
-			Expr       string `json:"expr"`
-			Datasource source `json:"datasource"`
+			RefID      string     `json:"refId"`
+			Expr       string     `json:"expr"`
+			Datasource dataSource `json:"datasource"`
 		} `json:"targets"`
 	}
-	source struct{ Type, UID string }
+	dataSource struct{ Type, UID string }
 )
 
 func TestDashboardShowsWhatThereIs(t *testing.T) {
@@ -280,7 +296,7 @@ func TestDashboardShowsWhatThereIs(t *testing.T) {
 		}
 		refs := map[string]bool{}
 		for _, target := range panel.Targets {
-			if target.RefID == "" || refs[target.RefID] || target.Datasource != (source{"prometheus", "${datasource}"}) {
+			if target.RefID == "" || refs[target.RefID] || target.Datasource != (dataSource{"prometheus", "${datasource}"}) {
 				t.Errorf("panel %q: target %q of %+v", panel.Title, target.RefID, target.Datasource)
 			}
 			refs[target.RefID] = true

@@ -33,28 +33,33 @@ type Options struct {
 	IngressAnnotations []string
 	// Limits are what each tenant may keep on the host.
 	Limits hostusage.Limits
+	// Memory is how many bytes the process may use. 0 is no bound.
+	Memory int64
 
 	FrontDoorListen   string
 	KubeletDoorListen string
 	AddressDoorListen string
-	MetricsListen     string
-	HealthListen      string
+	// QuotaWebhookListen is where the host's API server asks for room in the quotas of accounts.
+	QuotaWebhookListen string
+	MetricsListen      string
+	HealthListen       string
 }
 
 // NewOptions returns the defaults.
 func NewOptions() *Options {
 	return &Options{
-		Namespace:         "matryoshka-system",
-		FrontDoorAddress:  "https://127.0.0.1:8443",
-		DNSService:        "matryoshka-dns",
-		ClusterDomain:     "cluster.local",
-		LogLevel:          "info",
-		Limits:            hostusage.Limits{Namespaces: 200, Objects: 10_000, Bytes: 128 << 20},
-		FrontDoorListen:   fmt.Sprintf(":%d", virtualcluster.FrontDoorPort),
-		KubeletDoorListen: fmt.Sprintf(":%d", virtualcluster.KubeletDoorPort),
-		AddressDoorListen: fmt.Sprintf(":%d", virtualcluster.AddressDoorPort),
-		MetricsListen:     ":8080",
-		HealthListen:      ":8081",
+		Namespace:          "matryoshka-system",
+		FrontDoorAddress:   "https://127.0.0.1:8443",
+		DNSService:         "matryoshka-dns",
+		ClusterDomain:      "cluster.local",
+		LogLevel:           "info",
+		Limits:             hostusage.Limits{Namespaces: 200, Objects: 10_000, Bytes: 128 << 20},
+		FrontDoorListen:    fmt.Sprintf(":%d", virtualcluster.FrontDoorPort),
+		KubeletDoorListen:  fmt.Sprintf(":%d", virtualcluster.KubeletDoorPort),
+		AddressDoorListen:  fmt.Sprintf(":%d", virtualcluster.AddressDoorPort),
+		QuotaWebhookListen: ":8446",
+		MetricsListen:      ":8080",
+		HealthListen:       ":8081",
 	}
 }
 
@@ -71,10 +76,12 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&o.Limits.Namespaces, "tenant-namespaces", o.Limits.Namespaces, "how many namespaces a virtual cluster may have on the host; 0 is no bound")
 	flags.IntVar(&o.Limits.Objects, "tenant-objects", o.Limits.Objects, "how many objects a virtual cluster may have on the host; 0 is no bound")
 	flags.Int64Var(&o.Limits.Bytes, "tenant-bytes", o.Limits.Bytes, "how large the objects of a virtual cluster on the host may be together; 0 is no bound")
+	flags.Int64Var(&o.Memory, "memory", o.Memory, "how many bytes of memory this process may use, as the limit of its container says: near it, it cleans up more often; 0 is no bound")
 	flags.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
 	flags.StringVar(&o.FrontDoorListen, "front-door-listen", o.FrontDoorListen, "address of the front door")
 	flags.StringVar(&o.KubeletDoorListen, "kubelet-door-listen", o.KubeletDoorListen, "address of the kubelet door")
 	flags.StringVar(&o.AddressDoorListen, "address-door-listen", o.AddressDoorListen, "address of the address door")
+	flags.StringVar(&o.QuotaWebhookListen, "quota-webhook-listen", o.QuotaWebhookListen, "address of the webhook that makes room in the quotas of accounts")
 	flags.StringVar(&o.MetricsListen, "metrics-listen", o.MetricsListen, "address of /metrics; 0 switches it off")
 	flags.StringVar(&o.HealthListen, "health-listen", o.HealthListen, "address of /healthz and /readyz")
 }
@@ -98,7 +105,7 @@ func (o *Options) Complete() (*Config, error) {
 	}
 	for flag, address := range map[string]string{
 		"front-door-listen": o.FrontDoorListen, "kubelet-door-listen": o.KubeletDoorListen,
-		"address-door-listen": o.AddressDoorListen, "health-listen": o.HealthListen,
+		"address-door-listen": o.AddressDoorListen, "quota-webhook-listen": o.QuotaWebhookListen, "health-listen": o.HealthListen,
 	} {
 		if _, _, err := net.SplitHostPort(address); err != nil {
 			errs = append(errs, fmt.Errorf("--%s %q must be an address such as :8443: %w", flag, address, err))
@@ -106,6 +113,9 @@ func (o *Options) Complete() (*Config, error) {
 	}
 	if o.Limits.Namespaces < 0 || o.Limits.Objects < 0 || o.Limits.Bytes < 0 {
 		errs = append(errs, errors.New("--tenant-namespaces, --tenant-objects and --tenant-bytes must not be negative; 0 is no bound"))
+	}
+	if o.Memory < 0 {
+		errs = append(errs, errors.New("--memory must not be negative; 0 is no bound"))
 	}
 	if err := config.completeReplica(); err != nil {
 		errs = append(errs, err)

@@ -30,6 +30,7 @@ func TestComplete(t *testing.T) {
 		"Replica":    {change: func(o *Options) { o.Replica = "agent-0" }},
 		"NoName":     {change: func(o *Options) { o.Replica = "Agent_0" }, want: []string{`--replica "Agent_0"`}},
 		"TheTable":   {change: func(o *Options) { o.Replica = "matryoshka-agent-shards" }, want: []string{"--replica"}},
+		"Memory":     {change: func(o *Options) { o.Memory = -1 }, want: []string{"--memory"}},
 		"Everything": {change: func(o *Options) { o.Image, o.LogLevel, o.HealthListen = "", "loud", "x" }, want: []string{"--image", `--log-level "loud"`, `--health-listen "x"`}},
 	}
 	for name, tc := range cases {

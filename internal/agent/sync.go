@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostpace"
@@ -50,6 +51,7 @@ func (a *agent) kinds(ensurer *namespaces.Ensurer, ranges *hostranges.Source, cu
 		ClusterDomain: a.config.ClusterDomain,
 		Secrets:       secrets,
 		Labels:        networkpolicy.PodLabels,
+		Epoch:         a.sleepEpoch,
 	})
 	return slices.Concat(pods, custom.Kinds(), shared.Kinds(), []engine.Kind{
 		csidriver.New(),
@@ -93,6 +95,7 @@ func (a *agent) addSync() error {
 	}
 	a.namespaces = namespaces.New(client.WithFieldOwner(paced, engine.FieldManager), namespaces.Options{
 		SystemNamespace: a.config.Namespace, Ranges: ranges, MaxNamespaces: a.config.Limits.Namespaces,
+		InPlace: a.quotas.InPlace,
 	})
 	custom := customresource.New(customresource.Options{})
 	usage := nodeusage.New(a.config.Host, 0)
@@ -102,6 +105,7 @@ func (a *agent) addSync() error {
 		Pace:       pace,
 		Shards:     a.shards,
 		Usage:      hostusage.New(a.config.Limits),
+		Explain:    a.quotas.Explain,
 		Logger:     a.log.With("part", "sync"),
 		Registerer: metrics.Registry,
 	})
@@ -120,7 +124,11 @@ func (a *agent) addSync() error {
 	synced := func(tenant tenants.Tenant) (ok bool, problem string) {
 		return sync.Synced(tenant.UID), sync.Problem(tenant.UID)
 	}
-	if err := virtualcluster.SetupWithManager(a.manager, a.lifecycleOptions(synced, custom.Problem, shared.Problem), a.log.With("part", "lifecycle")); err != nil {
+	lifecycle := a.lifecycleOptions(synced, custom.Problem, shared.Problem)
+	lifecycle.AtRest = sync.AtRest
+	lifecycle.Hold, lifecycle.Suspended = a.holdBySpace, a.isAccountSuspended
+	lifecycle.Triggers = []source.Source{a.spacesThatSleep()}
+	if err := virtualcluster.SetupWithManager(a.manager, lifecycle, a.log.With("part", "lifecycle")); err != nil {
 		return fmt.Errorf("set up the lifecycle of virtual clusters: %w", err)
 	}
 	return a.runShards(sync.HostCache())

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -15,6 +16,9 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/matryoshka-dev/matryoshka/internal/cli/about"
+	"github.com/matryoshka-dev/matryoshka/internal/cli/access"
+	"github.com/matryoshka-dev/matryoshka/internal/cli/account"
+	"github.com/matryoshka-dev/matryoshka/internal/cli/accountquota"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/arguments"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/connect"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/embeddedhost"
@@ -23,6 +27,11 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/cli/install"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/kubeconfig"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/kubectl"
+	"github.com/matryoshka-dev/matryoshka/internal/cli/sleep"
+	"github.com/matryoshka-dev/matryoshka/internal/cli/space"
+	"github.com/matryoshka-dev/matryoshka/internal/cli/template"
+	"github.com/matryoshka-dev/matryoshka/internal/cli/top"
+	"github.com/matryoshka-dev/matryoshka/internal/cli/uninstall"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/virtualcluster"
 	"github.com/matryoshka-dev/matryoshka/internal/version"
 )
@@ -82,26 +91,47 @@ func New(streams genericiooptions.IOStreams) *cobra.Command {
 	arguments.Group(root,
 		embeddedhost.NewUp(streams, target), embeddedhost.NewDown(streams, target),
 		embeddedhost.NewStatus(streams, target), embeddedhost.NewLoad(streams, target),
-		verb("create", "Create a virtual cluster", virtualcluster.NewCreate(streams, target)),
-		verb("get", "List or show virtual clusters", virtualcluster.NewGet(streams, target)),
-		verb("describe", "Show a virtual cluster in detail", virtualcluster.NewDescribe(streams, target)),
-		verb("delete", "Delete virtual clusters", virtualcluster.NewDelete(streams, target)),
+		verb("create", "Create a virtual cluster, a space, an account or a template", nouns(streams, target, virtualcluster.NewCreate, space.NewCreate, account.NewCreate, accountquota.NewCreate,
+			template.NewCreate, template.NewCreateInstance, template.NewCreateSpace)...),
+		verb("get", "List or show virtual clusters, spaces, accounts and templates", nouns(streams, target, virtualcluster.NewGet, space.NewGet, account.NewGet, accountquota.NewGet,
+			template.NewGet, template.NewGetInstance, template.NewGetSpace)...),
+		verb("describe", "Show one of them in detail", nouns(streams, target, virtualcluster.NewDescribe, space.NewDescribe, account.NewDescribe, accountquota.NewDescribe,
+			template.NewDescribe, template.NewDescribeInstance, template.NewDescribeSpace)...),
+		verb("edit", "Change one of them in your editor", nouns(streams, target, virtualcluster.NewEdit, space.NewEdit, account.NewEdit, accountquota.NewEdit,
+			template.NewEdit, template.NewEditInstance, template.NewEditSpace)...),
+		verb("delete", "Delete virtual clusters, spaces, accounts and templates", nouns(streams, target, virtualcluster.NewDelete, space.NewDelete, account.NewDelete, accountquota.NewDelete,
+			template.NewDelete, template.NewDeleteInstance, template.NewDeleteSpace)...),
+		verb("top", "Show how much an account uses", top.NewAccount(streams, target)),
+		access.NewCommand(streams, target),
+		verb("sleep", "Stop what runs in a space or a virtual cluster; what it holds stays", nouns(streams, target, sleep.NewSleepVirtualCluster, sleep.NewSleepSpace)...),
+		verb("wake", "Wake a space or a virtual cluster", nouns(streams, target, sleep.NewWakeVirtualCluster, sleep.NewWakeSpace)...),
+		verb("snooze", "Put off the deletion of a space or a virtual cluster for idleness", nouns(streams, target, sleep.NewSnoozeVirtualCluster, sleep.NewSnoozeSpace)...),
 		connect.NewCommand(streams, target), kubeconfig.NewCommand(streams, target),
-		install.NewCommand(streams, target), kubectl.NewCommand(target),
+		install.NewCommand(streams, target), uninstall.NewCommand(streams, target), kubectl.NewCommand(target),
 		about.NewVersion(streams, target), about.NewExitCodes(),
 	)
 	strictHelp(root)
 	return root
 }
 
-// verb is a command that needs a noun. Its examples are those of its nouns.
+// nouns makes the commands of a verb.
+func nouns(streams genericiooptions.IOStreams, target *hostcluster.Target, constructors ...func(genericiooptions.IOStreams, *hostcluster.Target) *cobra.Command) []*cobra.Command {
+	commands := make([]*cobra.Command, 0, len(constructors))
+	for _, construct := range constructors {
+		commands = append(commands, construct(streams, target))
+	}
+	return commands
+}
+
+// verb is a command that needs a noun. Its examples are the first ones of its nouns.
 func verb(name, short string, nouns ...*cobra.Command) *cobra.Command {
 	command := &cobra.Command{Use: name, Short: short}
 	for i, noun := range nouns {
 		if i > 0 {
 			command.Example += "\n\n"
 		}
-		command.Example += noun.Example
+		first, _, _ := strings.Cut(noun.Example, "\n\n")
+		command.Example += first
 	}
 	return arguments.Group(command, nouns...)
 }

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -47,6 +49,32 @@ func TestBadInput(t *testing.T) {
 		"unknown format":        {"get vc -o papyrus", exit.Usage, []string{"papyrus", "json"}},
 		"name and all":          {"get vc a -A", exit.Usage, []string{"-A"}},
 		"bad selector":          {"get vc -l =", exit.Usage, []string{"-l"}},
+		"name and selector":     {"get spaces a -l x=y", exit.Usage, []string{"-l"}},
+		"group without user":    {"get spaces --as-group devs --kubeconfig /dev/null", exit.Usage, []string{"--as-group", "--as"}},
+		"negative limit":        {"create account shop --spaces -1", exit.Usage, []string{"--spaces", "-1", "0 to 10000"}},
+		"limit is no number":    {"create account shop --virtual-clusters many", exit.Usage, []string{"--virtual-clusters", "many", "not a number"}},
+		"bad service account":   {"create account shop --service-account bot", exit.Usage, []string{"bot", "NAMESPACE:NAME"}},
+		"bad pod security":      {"create account shop --pod-security loose", exit.Usage, []string{"loose", "baseline"}},
+		"quota of nobody":       {"create aq shop --hard pods=1", exit.Usage, []string{"--account"}},
+		"quota of nothing":      {"create aq shop --account shop", exit.Usage, []string{"--hard"}},
+		"wrong unit":            {"create aq shop --account shop --hard requests.memory=4GB", exit.Usage, []string{"requests.memory", "4GB", "4Gi"}},
+		"unknown resource":      {"create aq shop --account shop --hard request.cpu=4", exit.Usage, []string{"request.cpu", `"requests.cpu"`}},
+		"negative amount":       {"create aq shop --account shop --hard pods=-5", exit.Usage, []string{"pods", "-5", "negative"}},
+		"half a pod":            {"create aq shop --account shop --hard pods=500m", exit.Usage, []string{"pods", "500m", "whole"}},
+		"template of no flags":  {"create template web", exit.Usage, []string{"-f FILE"}},
+		"parameter of nothing":  {"create space web --parameter a=b", exit.Usage, []string{"--template"}},
+		"sleep before now":      {"create space web --sleep-after -5m", exit.Usage, []string{"--sleep-after"}},
+		"instance of nothing":   {"create ti web", exit.Usage, []string{"--template"}},
+		"too long for its kind": {"edit ti " + strings.Repeat("x", 54), exit.Usage, []string{"54", "53"}},
+		"file and name":         {"create space web -f x.yaml", exit.Usage, []string{"-f"}},
+		"file and flag":         {"create space -f x.yaml --account shop", exit.Usage, []string{"--account", "-f"}},
+		"no file":               {"create space -f /no/such", exit.Usage, []string{"/no/such"}},
+		"edit without name":     {"edit account", exit.Usage, []string{"NAME"}},
+		"dry run of nobody":     {"delete space web --dry-run client", exit.Usage, []string{"client", "server"}},
+		"access of nobody":      {"explain-access anna create", exit.Usage, []string{"matry explain-access anna create pods -n web"}},
+		"access as a table":     {"explain-access anna get pods -o wide", exit.Usage, []string{"wide", "json"}},
+		"top of two":            {"top account a b", exit.Usage, []string{"a b"}},
+		"top of nothing":        {"top spaces", exit.Usage, []string{"spaces", "account"}},
 		"no cluster":            {"get vc", exit.NotFound, []string{"matry up", "--kubeconfig"}},
 		"no such file":          {"get vc --kubeconfig /no/such", exit.NotFound, []string{"/no/such"}},
 		"no command to run":     {"connect vc a --", exit.Usage, []string{"--"}},
@@ -89,6 +117,41 @@ func TestExitCodesAreDocumented(t *testing.T) {
 		if !strings.Contains(stdout, row.Meaning) {
 			t.Errorf("no %q in:\n%s", row.Meaning, stdout)
 		}
+	}
+}
+
+func TestFilesAreChecked(t *testing.T) {
+	const quota = "apiVersion: tenancy.matryoshka.dev/v1alpha1\nkind: AccountQuota\nmetadata: {name: shop}\nspec: {account: shop, quota: {hard: {%s}}}\n"
+	cases := map[string]struct {
+		content string
+		says    []string
+	}{
+		"no YAML":          {"a: b: c", []string{"not YAML"}},
+		"nothing":          {"---\n# only a comment\n", []string{"no object"}},
+		"another kind":     {"apiVersion: v1\nkind: ConfigMap\n", []string{"ConfigMap", "AccountQuota", "matry kubectl create -f"}},
+		"mistyped field":   {strings.ReplaceAll(quota, "account: shop", "acount: shop"), []string{"object 1", "acount"}},
+		"field twice":      {strings.ReplaceAll(quota, "{account: shop", "{account: shop, account: blog"), []string{"account"}},
+		"wrong unit":       {strings.ReplaceAll(quota, "%s", "requests.cpu: 2 cores"), []string{"spec.quota.hard", "requests.cpu", "2 cores"}},
+		"unknown resource": {strings.ReplaceAll(quota, "%s", "pod: 3"), []string{`"pod"`, `"pods"`}},
+		"negative amount":  {strings.ReplaceAll(quota, "%s", "pods: -3"), []string{"pods", "-3"}},
+		"second object":    {strings.ReplaceAll(quota, "%s", "pods: 3") + "---\n" + strings.ReplaceAll(quota, "%s", "podz: 3"), []string{"object 2", "podz"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "quota.yaml")
+			if err := os.WriteFile(file, []byte(strings.ReplaceAll(c.content, "%s", "pods: 1")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, stderr, code := matry(t, "create", "accountquota", "-f", file)
+			if code != exit.Usage {
+				t.Errorf("code %d, want %d", code, exit.Usage)
+			}
+			for _, word := range append(c.says, file) {
+				if !strings.Contains(stderr, word) {
+					t.Errorf("the message does not name %q:\n%s", word, stderr)
+				}
+			}
+		})
 	}
 }
 
@@ -151,7 +214,9 @@ func TestCompletions(t *testing.T) {
 		args []string
 		want string
 	}{
-		"noun":     {[]string{"get", ""}, "virtualclusters\tList virtual clusters, or show some of them\n:4\n"},
+		"noun":     {[]string{"get", "virt"}, "virtualclusters\tList virtual clusters, or show some of them\n:4\n"},
+		"nouns":    {[]string{"edit", "account"}, "account\tChange an account in your editor\naccountquota\tChange an account quota in your editor\n:4\n"},
+		"level":    {[]string{"create", "account", "a", "--pod-security", ""}, "privileged\nbaseline\nrestricted\n:4\n"},
 		"store":    {[]string{"create", "vc", "a", "--store", ""}, "sqlite\nmemory\n:4\n"},
 		"no names": {[]string{"delete", "vc", ""}, ":4\n"},
 		"exists":   {[]string{"status", "-o", ""}, "table\njson\nyaml\n:4\n"},

@@ -29,6 +29,9 @@ var ErrStarted = errors.New("the control plane was started before")
 // stopTimeout bounds the parts of a stop that have no context of their own.
 const stopTimeout = 25 * time.Second
 
+// answerTimeout is what requests in flight have to be answered when the API server stops; then connections are closed.
+const answerTimeout = 500 * time.Millisecond
+
 // ControlPlane is one control plane. It is started once and stopped once; a restart is a new ControlPlane.
 type ControlPlane struct {
 	config   config.ControlPlane
@@ -42,6 +45,8 @@ type ControlPlane struct {
 	store   store.Store
 	client  *sharedclient.Client
 	server  *server
+	// connections are those of the listener, when it serves.
+	connections *closable
 	// door is the client of the address door; nil without doors.
 	door *door.Client
 
@@ -125,7 +130,8 @@ func (c *ControlPlane) start(ctx context.Context) error {
 func (c *ControlPlane) serve(ctx context.Context, endpoint string) error {
 	serverCtx, cancelServer := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancelServer = cancelServer
-	p := parts{storeEndpoint: endpoint, client: c.client, runtimeDir: c.runtime, listener: c.listener, ready: c.ready}
+	c.connections = newClosable(c.listener)
+	p := parts{storeEndpoint: endpoint, client: c.client, runtimeDir: c.runtime, listener: c.connections, ready: c.ready}
 	if c.config.Doors != nil {
 		c.door = door.NewClient(addressDoor(c.config))
 		p.addresses, p.metrics = serviceaddress.NewDoorClient(c.door), metricsapi.AskDoor(c.door)
@@ -187,7 +193,9 @@ func (c *ControlPlane) stop(ctx context.Context) error {
 	}
 	if c.cancelServer != nil {
 		c.cancelServer()
+		cutOff := time.AfterFunc(answerTimeout, c.connections.closeConnections)
 		errs = append(errs, await(ctx, &c.serving, "API server"))
+		cutOff.Stop()
 	}
 	if c.door != nil {
 		c.door.Close()

@@ -20,6 +20,9 @@ type Options struct {
 	Listen string
 	// HTTPListen is the address of /healthz, /readyz and /metrics.
 	HTTPListen string
+	// ClosedListen is an address that says nothing and that a NetworkPolicy keeps everybody from; see package networkisolation. Empty
+	// means none.
+	ClosedListen string
 	// ClusterDomain of all virtual clusters.
 	ClusterDomain string
 	// Kubeconfig of the host cluster; empty means the one of the pod.
@@ -45,6 +48,7 @@ func NewCommand() *cobra.Command {
 	flags := command.Flags()
 	flags.StringVar(&options.Listen, "listen", ":1053", "address of DNS, UDP and TCP")
 	flags.StringVar(&options.HTTPListen, "http-listen", ":8081", "address of /healthz, /readyz and /metrics")
+	flags.StringVar(&options.ClosedListen, "closed-listen", "", "address that a NetworkPolicy closes, for the agent to see whether it is closed")
 	flags.StringVar(&options.ClusterDomain, "cluster-domain", "cluster.local", "cluster domain of the virtual clusters")
 	flags.StringVar(&options.Kubeconfig, "kubeconfig", "", "kubeconfig of the host cluster (default: the pod's own service account)")
 	flags.StringSliceVar(&options.Upstream, "upstream", nil,
@@ -58,6 +62,9 @@ func (o Options) Validate() error {
 		if _, _, err := net.SplitHostPort(address); err != nil {
 			return fmt.Errorf("%s %q must have the form host:port: %w", flag, address, err)
 		}
+	}
+	if _, _, err := net.SplitHostPort(o.ClosedListen); o.ClosedListen != "" && err != nil {
+		return fmt.Errorf("--closed-listen %q must have the form host:port: %w", o.ClosedListen, err)
 	}
 	if problems := validation.IsDNS1123Subdomain(o.ClusterDomain); len(problems) > 0 {
 		return fmt.Errorf("--cluster-domain %q: %s", o.ClusterDomain, problems[0])

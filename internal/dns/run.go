@@ -77,10 +77,12 @@ type listeners struct {
 	tcp  net.Listener
 	udp  net.PacketConn
 	http net.Listener
+	// closed is nil when there is none.
+	closed net.Listener
 }
 
 func (l *listeners) close() {
-	for _, closer := range []interface{ Close() error }{l.tcp, l.udp, l.http} {
+	for _, closer := range []interface{ Close() error }{l.tcp, l.udp, l.http, l.closed} {
 		if closer != nil {
 			// Only to free the address on the way out.
 			_ = closer.Close()
@@ -105,7 +107,25 @@ func listen(ctx context.Context, options Options) (*listeners, error) {
 		l.close()
 		return nil, fmt.Errorf("listen for probes: %w", err)
 	}
+	if options.ClosedListen == "" {
+		return l, nil
+	}
+	if l.closed, err = config.Listen(ctx, "tcp", options.ClosedListen); err != nil {
+		l.close()
+		return nil, fmt.Errorf("listen where nobody should come: %w", err)
+	}
 	return l, nil
+}
+
+// hangUp closes what connects: that it could is all there is to know.
+func hangUp(listener net.Listener) {
+	for {
+		connection, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		_ = connection.Close()
+	}
 }
 
 func samePort(asked string, got net.Addr) string {
@@ -165,6 +185,9 @@ func serve(ctx context.Context, domain string, view *hostview.View, upstream []s
 	start("serve DNS over TCP", func() error { return server.Serve(connlimit.New(l.tcp, maxConnections, maxConnectionsOfSource)) })
 	start("serve DNS over UDP", func() error { return server.ServePacket(l.udp) })
 	start("serve probes", func() error { return probes.Serve(l.http) })
+	if l.closed != nil {
+		running.Go(func() { hangUp(l.closed) })
+	}
 
 	<-ctx.Done()
 	cause := context.Cause(ctx)

@@ -59,6 +59,7 @@ func (r *recorder) SetWriteDeadline(time.Time) error { return nil }
 
 // TLS alerts, RFC 8446 section 6.
 const (
+	alertAccessDenied     = 49
 	alertInternalError    = 80
 	alertUnrecognizedName = 112
 )

@@ -25,10 +25,16 @@ type limit struct {
 	byTenant map[types.UID]int
 	nameless int
 	bySource map[netip.Addr]int
+	// held wait for a tenant to wake.
+	held         int
+	heldByTenant map[types.UID]int
 }
 
 func newLimit(maxTotal, maxPerTenant int) *limit {
-	return &limit{maxTotal: maxTotal, maxPerTenant: maxPerTenant, byTenant: map[types.UID]int{}, bySource: map[netip.Addr]int{}}
+	return &limit{
+		maxTotal: maxTotal, maxPerTenant: maxPerTenant, byTenant: map[types.UID]int{}, bySource: map[netip.Addr]int{},
+		heldByTenant: map[types.UID]int{},
+	}
 }
 
 // enter counts a connection in, unless there are too many. named must be called when its server name is known or will
@@ -87,4 +93,38 @@ func (l *limit) leaveTenant(uid types.UID) {
 	if l.byTenant[uid]--; l.byTenant[uid] == 0 {
 		delete(l.byTenant, uid)
 	}
+}
+
+// enterHeld counts a connection in that waits for its tenant to wake, unless there are too many.
+func (l *limit) enterHeld(uid types.UID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held >= defaultMaxHeld || l.heldByTenant[uid] >= defaultMaxHeldPerTenant {
+		return false
+	}
+	l.held++
+	l.heldByTenant[uid]++
+	return true
+}
+
+func (l *limit) leaveHeld(uid types.UID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held--
+	if l.heldByTenant[uid]--; l.heldByTenant[uid] == 0 {
+		delete(l.heldByTenant, uid)
+	}
+}
+
+// connected are the tenants that have connections which do not wait.
+func (l *limit) connected() []types.UID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var uids []types.UID
+	for uid, count := range l.byTenant {
+		if count > l.heldByTenant[uid] {
+			uids = append(uids, uid)
+		}
+	}
+	return uids
 }

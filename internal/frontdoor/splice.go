@@ -11,27 +11,29 @@ import (
 const lingerTimeout = time.Minute
 
 // splice copies in both directions until both have ended. The end of one is passed on as such, so that the other side
-// can finish; a failure ends both.
-func splice(client, backend net.Conn) {
+// can finish; a failure ends both. It returns how many bytes came from the client and went to it.
+func splice(client, backend net.Conn) (in, out int64) {
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
-		copyOne(backend, client)
+		in = copyOne(backend, client)
 	}()
-	copyOne(client, backend)
+	out = copyOne(client, backend)
 	<-finished
+	return in, out
 }
 
 // copyOne copies until the source ends, and then closes the destination for writing.
-func copyOne(destination, source net.Conn) {
-	_, err := io.Copy(destination, source)
+func copyOne(destination, source net.Conn) int64 {
+	copied, err := io.Copy(destination, source)
 	if err == nil && closeWrite(destination) == nil {
 		// What the destination still answers comes from its read side, which gets this much time.
 		_ = destination.SetReadDeadline(time.Now().Add(lingerTimeout))
-		return
+		return copied
 	}
 	destination.Close()
 	source.Close()
+	return copied
 }
 
 func closeWrite(conn net.Conn) error {

@@ -1,4 +1,5 @@
-// Package host is the embedded host: a whole Kubernetes with one node on one machine, in its own network namespace.
+// Package host is the embedded host: a whole Kubernetes on one machine, in its own network namespace. It has one node, or two, the second
+// one in a namespace and with a containerd of its own.
 //
 // It has an outer part (package supervisor), an inner part (package node) and a remote control (package control). This
 // package only makes the command.
@@ -22,14 +23,37 @@ func NewCommand() *cobra.Command {
 	var options control.Options
 	command := &cobra.Command{
 		Use:   "host",
-		Short: "Run Kubernetes with one node on this machine",
-		Long: "Run Kubernetes with one node on this machine, in a network namespace of its own.\n" +
+		Short: "Run Kubernetes with one or two nodes on this machine",
+		Long: "Run Kubernetes with one or two nodes on this machine, in network namespaces of their own.\n" +
 			"The API server and the front door of the agent are published on 127.0.0.1.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return supervisor.Run(cmd.Context(), options) },
 	}
 	addFlags(command, &options)
-	command.AddCommand(newInnerCommand())
+	command.AddCommand(newInnerCommand(), newWorkerCommand())
+	return command
+}
+
+// newWorkerCommand is what the supervisor starts in the network namespace of the second node.
+func newWorkerCommand() *cobra.Command {
+	var options control.Options
+	command := &cobra.Command{
+		Use:    supervisor.WorkerCommand,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			layout, err := control.NewLayout(options.DataDir)
+			if err != nil {
+				return err
+			}
+			return node.RunWorker(cmd.Context(), node.Config{
+				Layout: layout, Options: options,
+				Reports: os.NewFile(supervisor.WorkerReportFile, "reports"),
+				Logger:  slog.New(slog.NewTextHandler(os.Stderr, nil)).With("component", "second node"),
+			})
+		},
+	}
+	addFlags(command, &options)
 	return command
 }
 
@@ -62,6 +86,7 @@ func addFlags(command *cobra.Command, options *control.Options) {
 	flags.StringVar(&options.ProgramsDir, "programs-dir", "", "folder with containerd, runc, the CNI plugins and metrics-server (required)")
 	flags.StringVar((*string)(&options.Egress), "egress", string(control.EgressNone), "way out of the pods: none or nat")
 	flags.StringSliceVar(&options.PullFrom, "pull-from", nil, "private addresses, ranges or host names that image pulls may reach")
+	flags.IntVar(&options.Nodes, "nodes", 1, "how many nodes: 1 or 2")
 	flags.StringVar(&options.SandboxImage, "sandbox-image", control.DefaultSandboxImage(), "image of the pod sandbox; it must be imported")
 	for _, required := range []string{"data-dir", "programs-dir"} {
 		if err := command.MarkFlagRequired(required); err != nil {

@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/matryoshka-dev/matryoshka/internal/doormetrics"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
 
@@ -46,6 +47,8 @@ type Options struct {
 	TLS *tls.Config
 	// NodeAddress is the InternalIP of a host node; ok is false when there is no such node for this tenant.
 	NodeAddress func(ctx context.Context, tenant tenants.Tenant, node string) (address string, ok bool, err error)
+	// Metrics count what happens; nil counts nothing.
+	Metrics *doormetrics.Door
 	// Log is where refusals and faults are told; nil means slog.Default.
 	Log *slog.Logger
 }
@@ -77,7 +80,7 @@ func New(options Options) (*Door, error) {
 		return nil, err
 	}
 	d.inner = &http.Server{
-		Handler:           http.HandlerFunc(d.serveKubelet),
+		Handler:           options.Metrics.Handler(http.HandlerFunc(d.serveKubelet)),
 		ReadHeaderTimeout: handshakeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    64 << 10, // a command of exec stands in the request line
@@ -120,8 +123,9 @@ func (d *Door) Serve(ctx context.Context, listener net.Listener) error {
 
 func (d *Door) accept(ctx context.Context, listener net.Listener, running *sync.WaitGroup) error {
 	var handshakes handshakes
+	counted := d.Metrics.Listener(listener)
 	for {
-		connection, err := listener.Accept()
+		connection, err := counted.Accept()
 		if ctx.Err() != nil {
 			if err == nil {
 				_ = connection.Close()
@@ -137,17 +141,31 @@ func (d *Door) accept(ctx context.Context, listener net.Listener, running *sync.
 		}
 		leave, ok := handshakes.enter(connection.RemoteAddr())
 		if !ok {
+			d.Metrics.Refused(doormetrics.TooMany)
 			_ = connection.Close()
 			continue
 		}
 		running.Go(func() {
 			defer leave()
 			if err := d.open(ctx, connection); err != nil {
+				d.Metrics.Refused(reasonOf(err))
 				d.Log.Info("Kubelet door refused a connection", "remote", connection.RemoteAddr().String(), "error", err)
 				_ = connection.Close()
 			}
 		})
 	}
+}
+
+// reasonOf is why no tunnel was opened.
+func reasonOf(err error) doormetrics.Reason {
+	refused := (&errRefused{})
+	switch {
+	case errors.As(err, &refused) && refused.code == http.StatusForbidden:
+		return doormetrics.Unknown
+	case errors.Is(err, errTooManyTunnels):
+		return doormetrics.TooMany
+	}
+	return doormetrics.Handshake
 }
 
 // closeForgotten cuts the tunnels of virtual clusters that are deleted.

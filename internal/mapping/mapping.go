@@ -32,6 +32,23 @@ const (
 	LabelTenantNamespace = prefix + "tenant-namespace"
 	// LabelAccount is the account that a namespace belongs to.
 	LabelAccount = prefix + "account"
+	// LabelAccountBucket is, on an Account and on what gives rights to its people, the bucket of the account: see package grant.
+	LabelAccountBucket = prefix + "account-bucket"
+	// LabelSpaceUID is, on the namespace of a space, the UID of that Space object.
+	LabelSpaceUID = prefix + "space-uid"
+	// LabelSuspended marks, with value "true", the namespaces of an account that is suspended.
+	LabelSuspended = prefix + "suspended"
+	// LabelAdopt is, on a namespace that an account may take over as a space, the name of that account. Whoever the namespace
+	// belongs to sets it; the agent never does.
+	LabelAdopt = prefix + "adopt"
+	// LabelSlot marks the Leases that are slots of accounts; its value says what they count.
+	LabelSlot = prefix + "slot"
+
+	// LabelMandatory marks, with value "true", an object in a space that its people cannot change or remove. A policy of the
+	// chart holds them to it, and keeps them from setting the label.
+	LabelMandatory = prefix + "mandatory"
+	// LabelAccountQuota is, on a ResourceQuota of the host, the AccountQuota that it holds a part of.
+	LabelAccountQuota = prefix + "account-quota"
 
 	// LabelIngress and LabelEgress are, on a host pod, whether network policies of the tenant select it in this direction;
 	// see package fence.
@@ -67,6 +84,11 @@ const (
 	AnnotationTenantName = prefix + "tenant-name"
 	// AnnotationHostUID is, on a tenant pod, the UID of its host pod. It is the marker that the host pod has existed.
 	AnnotationHostUID = prefix + "host-uid"
+	// AnnotationSleepEpoch is, on a host pod, how often the virtual cluster had slept when the pod was made; on a tenant pod, that of
+	// its last host pod. A host pod of an earlier epoch is gone because the virtual cluster slept, and is made again.
+	AnnotationSleepEpoch = prefix + "sleep-epoch"
+	// AnnotationSleptThrough is, on a host pod that was made anew after a sleep, what its tenant pod's containers had behind them.
+	AnnotationSleptThrough = prefix + "slept-through"
 	// AnnotationSubdomain is, on a host pod, the subdomain of the tenant pod; the host pod has none of its own,
 	// since the kubelet would write the host namespace into /etc/hosts.
 	AnnotationSubdomain = prefix + "subdomain"
@@ -84,6 +106,8 @@ const (
 	// AnnotationMirrorOf is, on the mirror of a ConfigMap or Secret, its own namespace and name: a copy that the tenant makes of it
 	// under another name is the tenant's.
 	AnnotationMirrorOf = prefix + "mirror-of"
+	// AnnotationHolder is, on a slot, the namespace and name of the object that holds it.
+	AnnotationHolder = prefix + "holder"
 	// LabelMirror marks, with value "true", a tenant object that is a mirror of a host object.
 	LabelMirror = prefix + "mirror"
 )

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
 // Tenant is one virtual cluster as the agent's parts see it.
@@ -25,6 +26,9 @@ type Tenant struct {
 	Name      string
 
 	Spec clusterv1alpha1.VirtualClusterSpec
+
+	// Account is what the account says that the virtual cluster belongs to. Nil for one that belongs to none.
+	Account *rules.Rules
 
 	// ServiceAddress is the ClusterIP of the control plane's host Service (port 443).
 	ServiceAddress string
@@ -41,6 +45,12 @@ type Tenant struct {
 
 	// Ready tells that the tenant's API server answers. The sync engine serves only ready tenants.
 	Ready bool
+	// Asleep tells that the virtual cluster sleeps or is about to: it is not served, and what it lacks on the host is not lost.
+	Asleep bool
+	// Waking tells that it has slept and its API server does not answer yet.
+	Waking bool
+	// SleepEpoch counts how often it has fallen asleep. It rises before anything is stopped.
+	SleepEpoch int64
 	// Terminating tells that the VirtualCluster is being deleted: nothing new may be made for it.
 	Terminating bool
 }
@@ -66,6 +76,21 @@ func (r *Registry) Set(tenant Tenant) {
 	r.byUID[tenant.UID] = tenant
 	r.byID[tenant.ID] = tenant.UID
 	r.notify()
+}
+
+// Advance is Set unless the tenant is described as of an earlier time than the registry knows, as far as its sleep tells: a cache
+// that is behind must not bring one to life that is being put to sleep. It tells whether it was set.
+func (r *Registry) Advance(tenant Tenant) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known, ok := r.byUID[tenant.UID]
+	if ok && (tenant.SleepEpoch < known.SleepEpoch || tenant.SleepEpoch == known.SleepEpoch && tenant.Asleep && !known.Asleep) {
+		return false
+	}
+	r.byUID[tenant.UID] = tenant
+	r.byID[tenant.ID] = tenant.UID
+	r.notify()
+	return true
 }
 
 // Delete removes a tenant. Unknown UIDs are ignored.

@@ -2,6 +2,7 @@ package virtualcluster_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -155,6 +156,12 @@ func (e *environment) checkConfinedAgent(t *testing.T) {
 		t.Errorf("the agent may not write in its own namespace: %v", err)
 	}
 	labels := map[string]string{mapping.LabelUID: "u", mapping.LabelID: "ggggaaaa"}
+	ofAccount := own.DeepCopy()
+	ofAccount.ObjectMeta = metav1.ObjectMeta{Name: "vcp-hhhhaaaa", Labels: maps.Clone(own.Labels)}
+	ofAccount.Labels[mapping.LabelID], ofAccount.Labels[mapping.LabelAccount] = "hhhhaaaa", "team"
+	if err := agent.Create(t.Context(), ofAccount); err != nil {
+		t.Fatalf("make a namespace of an account: %v", err)
+	}
 	attempts := map[string]func() error{
 		"ConfigMapElsewhere": func() error {
 			return agent.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "a", Labels: labels}})
@@ -190,6 +197,16 @@ func (e *environment) checkConfinedAgent(t *testing.T) {
 		"MoveNamespace": func() error {
 			moved := own.DeepCopy()
 			moved.Labels[mapping.LabelUID] = "another"
+			return agent.Update(t.Context(), moved)
+		},
+		"MoveToAnotherAccount": func() error {
+			moved := ofAccount.DeepCopy()
+			moved.Labels[mapping.LabelAccount] = "other"
+			return agent.Update(t.Context(), moved)
+		},
+		"OutOfTheAccount": func() error {
+			moved := ofAccount.DeepCopy()
+			delete(moved.Labels, mapping.LabelAccount)
 			return agent.Update(t.Context(), moved)
 		},
 		"DeleteForeignNamespace": func() error {

@@ -24,6 +24,9 @@ const (
 	reasonServing       = "Serving"
 	reasonNotServing    = "NotServing"
 	reasonPaused        = "Paused"
+	reasonAsleep        = "Asleep"
+	reasonFallingAsleep = "FallingAsleep"
+	reasonWaking        = "Waking"
 	reasonTerminating   = "Terminating"
 	reasonInvalidSpec   = "InvalidSpec"
 	reasonNameTaken     = "NameTaken"
@@ -50,6 +53,8 @@ func reportFailure(vc *clusterv1alpha1.VirtualCluster, err error) {
 	switch {
 	case errors.As(err, &foreign):
 		setCondition(vc, clusterv1alpha1.ConditionReady, metav1.ConditionFalse, reasonNameTaken, foreign.Error())
+	case isNoPlace(err):
+		setProgress(vc, clusterv1alpha1.ReasonAccountLimitReached, rootMessage(err))
 	case isRefusal(err):
 		message := "The host refuses what the spec asks for; change the spec: " + rootMessage(err)
 		setCondition(vc, clusterv1alpha1.ConditionReady, metav1.ConditionFalse, reasonInvalidSpec, message)

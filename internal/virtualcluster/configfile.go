@@ -14,6 +14,7 @@ import (
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
 const configFile = "controlplane.yaml"
@@ -23,6 +24,8 @@ type surroundings struct {
 	serviceAddresses []string
 	agentAddress     string
 	dnsAddress       string
+	// account are the rules that hold for the control plane; nil without an account.
+	account *rules.Rules
 }
 
 func renderConfigFile(vc *clusterv1alpha1.VirtualCluster, around surroundings, options *Options) ([]byte, error) {

@@ -2,11 +2,12 @@ package virtualcluster
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -14,11 +15,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
+	"github.com/matryoshka-dev/matryoshka/internal/finalizer"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 )
 
-// deletionPoll is the fallback for the event that a namespace is gone.
-const deletionPoll = 2 * time.Second
+const (
+	// deletionPoll is the fallback for the event that a namespace is gone.
+	deletionPoll = 2 * time.Second
+	// podPoll is how soon to look for the first time whether pods are gone.
+	podPoll = 150 * time.Millisecond
+)
 
 // finalize takes everything of a virtual cluster down and then lets its object go. It finds what there is by the UID,
 // so that it works from whatever point the creation has reached.
@@ -42,7 +48,13 @@ func (r *Reconciler) finalize(ctx context.Context, vc *clusterv1alpha1.VirtualCl
 	if err != nil {
 		return outcome(0, err)
 	}
-	return outcome(deletionPoll, statusErr)
+	return outcome(r.untilNextLook(vc), statusErr)
+}
+
+// untilNextLook is a part of the time that the deletion has taken: most pods end within two seconds, and only those of control
+// planes are watched here.
+func (r *Reconciler) untilNextLook(vc *clusterv1alpha1.VirtualCluster) time.Duration {
+	return min(max(podPoll, r.options.Clock.Since(vc.DeletionTimestamp.Time)/8), deletionPoll)
 }
 
 func (r *Reconciler) markTerminating(vc *clusterv1alpha1.VirtualCluster) {
@@ -64,45 +76,63 @@ func (r *Reconciler) takeDown(ctx context.Context, vc *clusterv1alpha1.VirtualCl
 	if err != nil {
 		return nil, err
 	}
-	var remaining []string
 	for _, kind := range []string{mapping.KindMapped, mapping.KindControl} {
-		for _, namespace := range namespaces {
+		err := eachOf(ctx, namespaces, func(ctx context.Context, namespace *corev1.Namespace) error {
 			if namespace.Labels[mapping.LabelKind] != kind || !namespace.DeletionTimestamp.IsZero() {
-				continue
+				return nil
 			}
-			if err := r.emptyAndDelete(ctx, &namespace); err != nil {
-				return nil, err
-			}
-		}
-	}
-	for _, namespace := range namespaces {
-		remaining = append(remaining, namespace.Name)
-		if err := releasePods(ctx, r.host, namespace.Name); err != nil {
+			return r.emptyAndDelete(ctx, namespace)
+		})
+		if err != nil {
 			return nil, err
 		}
+	}
+	if err := r.clear(ctx, vc.UID, namespaces); err != nil {
+		return nil, err
+	}
+	var remaining []string
+	for _, namespace := range namespaces {
+		remaining = append(remaining, namespace.Name)
 	}
 	slices.Sort(remaining)
 	return remaining, nil
 }
 
+// atOnce is how many namespaces of one virtual cluster are worked on at a time.
+const atOnce = 8
+
+func eachOf(ctx context.Context, namespaces []corev1.Namespace, do func(context.Context, *corev1.Namespace) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for i := range namespaces {
+		group.Go(func() error { return do(ctx, &namespaces[i]) })
+	}
+	return group.Wait()
+}
+
 // letGo removes the finalizer. Nothing of the virtual cluster is left on the host.
 func (r *Reconciler) letGo(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) error {
+	if r.options.Places != nil {
+		if err := r.options.Places.end(ctx, vc); err != nil {
+			return err
+		}
+	}
 	r.options.Registry.Delete(vc.UID)
 	r.connections.forget(vc.UID)
-	r.memory.forget(vc.UID)
+	r.memory.end(vc.UID)
 	key := client.ObjectKeyFromObject(vc)
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		var fresh clusterv1alpha1.VirtualCluster
 		if err := r.host.Get(ctx, key, &fresh); err != nil {
 			return err
 		}
-		if fresh.UID != vc.UID || !controllerutil.RemoveFinalizer(&fresh, clusterv1alpha1.Finalizer) {
+		if fresh.UID != vc.UID {
 			return nil
 		}
-		return r.host.Update(ctx, &fresh, fieldManager)
+		return finalizer.Remove(ctx, r.host, &fresh, clusterv1alpha1.Finalizer, fieldManager)
 	})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("remove the finalizer: %w", err)
+		return err
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -74,6 +76,7 @@ func (e *environment) emptied(t *testing.T, namespace string) error {
 	var left []error
 	for _, list := range []client.ObjectList{
 		&corev1.PodList{}, &corev1.ServiceList{}, &corev1.PersistentVolumeClaimList{}, &corev1.SecretList{}, &corev1.ConfigMapList{},
+		&networkingv1.NetworkPolicyList{}, &rbacv1.RoleBindingList{},
 	} {
 		if err := e.admin.List(t.Context(), list, client.InNamespace(namespace), client.HasLabels{mapping.LabelID}); err != nil {
 			return err

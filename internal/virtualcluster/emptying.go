@@ -14,16 +14,17 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 )
 
-// controlPlaneGrace is how many seconds a control plane has to stop when its data goes with it: it has nothing to save.
-const controlPlaneGrace = client.GracePeriodSeconds(1)
+// endingGrace is how many seconds pods have to stop when their data goes with them: they have nothing to save. It is not
+// zero: then the pods would be gone from the API, and with them what the network policies hold to, while their processes
+// still run, on a node that does not answer for long.
+const endingGrace = client.GracePeriodSeconds(1)
 
 // emptyAndDelete removes what is in a namespace before the namespace itself. The host's namespace controller begins after
 // five seconds, and what it then finds with a finalizer or a grace period costs five to sixteen more. Network policies
-// and the agent's rights stay until then: pods are still ending.
+// and the agent's rights stay until the pods have ended; see clear.
 func (r *Reconciler) emptyAndDelete(ctx context.Context, namespace *corev1.Namespace) error {
-	ending := []client.DeleteAllOfOption{client.InNamespace(namespace.Name)}
+	ending := []client.DeleteAllOfOption{client.InNamespace(namespace.Name), endingGrace}
 	if namespace.Labels[mapping.LabelKind] == mapping.KindControl {
-		ending = append(ending, controlPlaneGrace)
 		background := client.PropagationPolicy(metav1.DeletePropagationBackground)
 		if err := r.host.DeleteAllOf(ctx, &appsv1.StatefulSet{}, client.InNamespace(namespace.Name), background); err != nil {
 			return fmt.Errorf("delete the StatefulSets in Namespace %q: %w", namespace.Name, err)
@@ -75,21 +76,29 @@ func (r *Reconciler) deleteFiles(ctx context.Context, namespace *corev1.Namespac
 }
 
 // releasePods removes the finalizer that keeps a Job's host pod until its end is written down in the tenant, where
-// nobody will read it any more. It is done in every pass: a pod may have come in the moment of the deletion.
-func releasePods(ctx context.Context, host client.Client, namespace string) error {
+// nobody will read it any more, and tells how many pods are left. It is done in every pass: a pod may have come in the
+// moment of the deletion.
+func releasePods(ctx context.Context, host client.Client, namespace string) (left int, err error) {
 	var pods corev1.PodList
 	if err := host.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
-		return fmt.Errorf("list the pods in Namespace %q: %w", namespace, err)
+		return 0, fmt.Errorf("list the pods in Namespace %q: %w", namespace, err)
 	}
-	for _, pod := range pods.Items {
-		released := pod.DeepCopy()
-		if !controllerutil.RemoveFinalizer(released, mapping.FinalizerTerminalStatus) {
-			continue
+	for i := range pods.Items {
+		if err := releasePod(ctx, host, &pods.Items[i]); err != nil {
+			return 0, err
 		}
-		err := client.IgnoreNotFound(host.Patch(ctx, released, client.StrategicMergeFrom(&pod)))
-		if err != nil {
-			return fmt.Errorf("release pod %q in Namespace %q: %w", pod.Name, namespace, err)
-		}
+	}
+	return len(pods.Items), nil
+}
+
+func releasePod(ctx context.Context, host client.Client, pod *corev1.Pod) error {
+	released := pod.DeepCopy()
+	if !controllerutil.RemoveFinalizer(released, mapping.FinalizerTerminalStatus) {
+		return nil
+	}
+	err := client.IgnoreNotFound(host.Patch(ctx, released, client.StrategicMergeFrom(pod)))
+	if err != nil {
+		return fmt.Errorf("release pod %q in Namespace %q: %w", pod.Name, pod.Namespace, err)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
 )
 
@@ -27,7 +28,8 @@ type made struct {
 func (r *Reconciler) ensure(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) (*made, error) {
 	known := r.memory.of(vc.UID)
 	now := r.options.Clock.Now()
-	isFresh := known.made != nil && known.generation == vc.Generation &&
+	runs := !vc.Status.Sleep.IsAsleep()
+	isFresh := known.made != nil && known.generation == vc.Generation && known.runs == runs &&
 		now.Before(known.appliedAt.Add(resyncPeriod)) && now.Before(known.made.renewAt)
 	if isFresh {
 		return known.made, nil
@@ -36,7 +38,7 @@ func (r *Reconciler) ensure(ctx context.Context, vc *clusterv1alpha1.VirtualClus
 	if err != nil {
 		return nil, err
 	}
-	known.made, known.generation, known.appliedAt, known.refusedSince = result, vc.Generation, now, time.Time{}
+	known.made, known.generation, known.runs, known.appliedAt, known.refusedSince = result, vc.Generation, runs, now, time.Time{}
 	return result, nil
 }
 
@@ -44,8 +46,14 @@ func (r *Reconciler) applyAll(ctx context.Context, vc *clusterv1alpha1.VirtualCl
 	if err := validateSpec(vc); err != nil {
 		return nil, err
 	}
-	if err := r.ensureNamespace(ctx, vc); err != nil {
+	account, err := r.ensureNamespace(ctx, vc)
+	if err != nil {
 		return nil, err
+	}
+	if r.options.InPlace != nil {
+		if err := r.options.InPlace(ctx, renderNamespace(vc, vc.Status.ID, account)); err != nil {
+			return nil, err
+		}
 	}
 	for _, object := range []client.Object{
 		// The rights first: it takes the host a moment to hear of them.
@@ -65,6 +73,7 @@ func (r *Reconciler) applyAll(ctx context.Context, vc *clusterv1alpha1.VirtualCl
 	if err != nil {
 		return nil, err
 	}
+	around.account = account
 	tenant, renewAt, err := r.ensurePKI(ctx, vc, around)
 	if err != nil {
 		return nil, err
@@ -86,30 +95,38 @@ func (r *Reconciler) applyAll(ctx context.Context, vc *clusterv1alpha1.VirtualCl
 	return &made{connection: connection, tenant: tenant, renewAt: renewAt}, nil
 }
 
-// ensureNamespace repairs the control namespace, and makes it again when somebody has deleted it.
-func (r *Reconciler) ensureNamespace(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) error {
+// ensureNamespace repairs the control namespace, and makes it again when somebody has deleted it. It returns the rules of the
+// account that the namespace belongs to, nil if it belongs to none.
+func (r *Reconciler) ensureNamespace(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) (*rules.Rules, error) {
 	name := mapping.ControlNamespace(vc.Status.ID)
 	var namespace corev1.Namespace
 	err := r.host.Get(ctx, client.ObjectKey{Name: name}, &namespace)
 	if apierrors.IsNotFound(err) {
-		if err := r.host.Create(ctx, renderNamespace(vc, vc.Status.ID), fieldManager); err != nil {
-			return fmt.Errorf("create Namespace %q: %w", name, err)
+		account, err := spaceRules(ctx, r.host, vc)
+		if err != nil {
+			return nil, err
 		}
-		return nil
+		if err := r.host.Create(ctx, renderNamespace(vc, vc.Status.ID, account), fieldManager); err != nil {
+			return nil, fmt.Errorf("create Namespace %q: %w", name, err)
+		}
+		return account, nil
 	}
 	if err != nil {
-		return fmt.Errorf("get Namespace %q: %w", name, err)
+		return nil, fmt.Errorf("get Namespace %q: %w", name, err)
 	}
 	if !namespace.DeletionTimestamp.IsZero() {
-		return &retrySoonError{after: time.Second, err: fmt.Errorf("somebody has deleted Namespace %q; it is made again when it is gone", name)}
+		return nil, &retrySoonError{after: time.Second, err: fmt.Errorf("somebody has deleted Namespace %q; it is made again when it is gone", name)}
 	}
 	if namespace.Labels[mapping.LabelUID] != string(vc.UID) {
-		return fmt.Errorf("the Namespace %q is not this virtual cluster's: its label %s is %q, not %q; it is left alone",
+		return nil, fmt.Errorf("the Namespace %q is not this virtual cluster's: its label %s is %q, not %q; it is left alone",
 			name, mapping.LabelUID, namespace.Labels[mapping.LabelUID], vc.UID)
 	}
-	desired := renderNamespace(vc, vc.Status.ID)
+	desired := renderNamespace(vc, vc.Status.ID, nil)
 	desired.UID = namespace.UID // never another one of this name
-	return apply(ctx, r.host, desired)
+	if err := apply(ctx, r.host, desired); err != nil {
+		return nil, err
+	}
+	return r.ensureAccount(ctx, vc, desired)
 }
 
 // surroundings finds the addresses that go into the configuration.

@@ -54,6 +54,8 @@ type environment struct {
 	config   *rest.Config
 	admin    client.Client
 	registry *tenants.Registry
+	// adjust alters what the agent is started with; nil is nothing.
+	adjust func(*virtualcluster.Options)
 
 	mu sync.Mutex
 	// controlPlanes are the addresses of tenants' API servers by ClusterIP; protected by mu.
@@ -209,10 +211,17 @@ func (e *environment) startReplica(t *testing.T, shares shards.Shares) (stop fun
 		t.Fatal(err)
 	}
 	e.registry = tenants.NewRegistry()
-	err = virtualcluster.SetupWithManager(mgr, virtualcluster.Options{
+	options := virtualcluster.Options{
 		SystemNamespace: systemNamespace, Image: "matryoshka.dev/matryd:test", FrontDoorAddress: "https://127.0.0.1:8443",
 		DNSService: "matryoshka-dns", Door: door, Registry: e.registry, Dial: e.dial, Shards: shares,
-	}, slog.New(slog.DiscardHandler))
+		NetworkIsolation: func() (metav1.ConditionStatus, string, string) {
+			return metav1.ConditionFalse, "NotEnforced", "of the test"
+		},
+	}
+	if e.adjust != nil {
+		e.adjust(&options)
+	}
+	err = virtualcluster.SetupWithManager(mgr, options, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

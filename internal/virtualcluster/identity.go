@@ -11,6 +11,7 @@ import (
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
 // idAttempts bounds the search for a free ID; with 40 random bits a second attempt is already rare.
@@ -23,9 +24,15 @@ func (r *Reconciler) reserveID(ctx context.Context, vc *clusterv1alpha1.VirtualC
 	if err != nil {
 		return err
 	}
+	var account *rules.Rules
+	if id == "" {
+		if account, err = spaceRules(ctx, r.host, vc); err != nil {
+			return err
+		}
+	}
 	for attempt := 0; id == "" && attempt < idAttempts; attempt++ {
 		candidate := mapping.NewID()
-		err := r.host.Create(ctx, renderNamespace(vc, candidate), fieldManager)
+		err := r.host.Create(ctx, renderNamespace(vc, candidate, account), fieldManager)
 		if apierrors.IsAlreadyExists(err) {
 			continue
 		}

@@ -107,6 +107,11 @@ func TestLifecycle(t *testing.T) {
 }
 
 func (e *environment) checkStatus(t *testing.T, vc *clusterv1alpha1.VirtualCluster) {
+	// It is about the host, and does not make a virtual cluster unready.
+	if isolation := apimeta.FindStatusCondition(vc.Status.Conditions, clusterv1alpha1.ConditionNetworkIsolation); isolation == nil ||
+		isolation.Status != metav1.ConditionFalse || isolation.Reason != "NotEnforced" || isolation.Message != "of the test" {
+		t.Errorf("condition NetworkIsolation: %+v", isolation)
+	}
 	if !mapping.IsID(vc.Status.ID) || vc.Status.ServerName != mapping.ServerName(vc.Status.ID) {
 		t.Errorf("got ID %q and server name %q", vc.Status.ID, vc.Status.ServerName)
 	}

@@ -12,13 +12,16 @@ import (
 type memory struct {
 	mu    sync.Mutex
 	byUID map[types.UID]*remembered // protected by mu
+	// stopped are the epochs whose earlier pods have all been asked to end. Nothing makes that untrue.
+	stopped map[types.UID]int64 // protected by mu
 }
 
 // remembered is about one virtual cluster. One worker at a time uses it.
 type remembered struct {
-	// made is the result of the last complete application of generation, at appliedAt.
+	// made is the result of the last complete application of generation, at appliedAt, for a control plane that runs or does not.
 	made       *made
 	generation int64
+	runs       bool
 	appliedAt  time.Time
 	// refusedSince is when the host first refused the agent, in the present attempt.
 	refusedSince time.Time
@@ -27,9 +30,33 @@ type remembered struct {
 	// endpoints is what was last written into the tenant, and when.
 	endpoints   string
 	endpointsAt time.Time
+	// warnedAt is when it was last seen that a deletion is warned of; zero while it is not.
+	warnedAt time.Time
 }
 
-func newMemory() *memory { return &memory{byUID: map[types.UID]*remembered{}} }
+func newMemory() *memory {
+	return &memory{byUID: map[types.UID]*remembered{}, stopped: map[types.UID]int64{}}
+}
+
+func (m *memory) hasStopped(uid types.UID, epoch int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stopped[uid] >= epoch
+}
+
+func (m *memory) noteStopped(uid types.UID, epoch int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stopped[uid] = epoch
+}
+
+// end forgets all of a virtual cluster that is gone.
+func (m *memory) end(uid types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byUID, uid)
+	delete(m.stopped, uid)
+}
 
 func (m *memory) of(uid types.UID) *remembered {
 	m.mu.Lock()

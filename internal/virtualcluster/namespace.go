@@ -7,15 +7,21 @@ import (
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
 const podSecurityEnforce = "pod-security.kubernetes.io/enforce"
 
-func renderNamespace(vc *clusterv1alpha1.VirtualCluster, id string) *corev1.Namespace {
+// renderNamespace renders the control namespace, with the rules of its account if that is not nil.
+func renderNamespace(vc *clusterv1alpha1.VirtualCluster, id string, account *rules.Rules) *corev1.Namespace {
 	labels := ownerLabels(vc, id)
 	labels[mapping.LabelKind] = mapping.KindControl
 	labels[podSecurityEnforce] = "restricted"
-	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: mapping.ControlNamespace(id), Labels: labels}}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: mapping.ControlNamespace(id), Labels: labels}}
+	if account != nil {
+		account.Put(&namespace.ObjectMeta)
+	}
+	return namespace
 }
 
 // renderTenantBinding gives the agent its rights in the control namespace.

@@ -7,8 +7,13 @@ import (
 	"net"
 	"net/url"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
@@ -47,6 +52,10 @@ type Options struct {
 	// ClusterDomain of the tenants. Empty means "cluster.local".
 	ClusterDomain string
 
+	// InPlace brings the control namespace into the quotas of the account whose label it has, before anything enters it. Nil means
+	// that there are none.
+	InPlace func(ctx context.Context, hostNamespace *corev1.Namespace) error
+
 	// Door signs the identities of control planes at the doors.
 	Door *pki.Authority
 	// Registry is filled with the tenants.
@@ -63,6 +72,20 @@ type Options struct {
 	CustomResources func(tenants.Tenant) (reason, message string)
 	// HostObjects tells the same of the objects of the host that the spec names, for the condition HostObjectsSynced.
 	HostObjects func(tenants.Tenant) (reason, message string)
+	// NetworkIsolation tells whether the host enforces NetworkPolicies, for the condition of that name. Nil leaves it out.
+	NetworkIsolation func() (status metav1.ConditionStatus, reason, message string)
+	// AtRest tells whether the sync does nothing for a virtual cluster that the registry says sleeps. Nil means that there is no sync.
+	AtRest func(types.UID) bool
+	// Hold tells why a virtual cluster may not run whatever it asks for, as the reason of the condition Asleep and a message; ""
+	// holds nothing. Nil holds nothing.
+	Hold func(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) (reason, message string, err error)
+	// Suspended tells whether nothing may be begun for a virtual cluster: one that sleeps does not wake, and is not deleted. Nil means
+	// that none is.
+	Suspended func(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) (bool, error)
+	// Places are what accounts leave for virtual clusters in their spaces. Nil means that there are no accounts.
+	Places *Places
+	// Triggers are further reasons to look at virtual clusters, for what Hold and Suspended go by.
+	Triggers []source.Source
 	// Dial reaches control planes, at the ClusterIPs of their host Services. Nil means TCP; only tests need another way.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Clock is for tests. Nil means the real one.

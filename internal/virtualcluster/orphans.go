@@ -48,7 +48,7 @@ func (o *orphanCollector) Reconcile(ctx context.Context, request reconcile.Reque
 		return reconcile.Result{}, err
 	}
 	// Nobody else takes the finalizers off its pods, and its end would wait for them for ever.
-	if err := releasePods(ctx, o.host, namespace.Name); err != nil {
+	if _, err := releasePods(ctx, o.host, namespace.Name); err != nil {
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: deletionPoll}, nil

@@ -20,6 +20,8 @@ const (
 	// lostAfter is how long a control plane that was ready may not answer before it counts as not ready: the engine
 	// drops its caches of a tenant then, and a busy machine must not have that happen all the time.
 	lostAfter = 5 * time.Second
+	// isolationPoll is when to ask again whether the host enforces NetworkPolicies, as long as nobody knows.
+	isolationPoll = 30 * time.Second
 	// tenantCallTimeout bounds a call of a tenant's API server.
 	tenantCallTimeout = 5 * time.Second
 )
@@ -33,6 +35,7 @@ func (r *Reconciler) awaitReady(ctx context.Context, vc *clusterv1alpha1.Virtual
 		return r.notReady(ctx, vc, known, now, err), nil
 	}
 	setCondition(vc, clusterv1alpha1.ConditionControlPlaneReady, metav1.ConditionTrue, reasonReady, "The API server answers on /readyz")
+	most := r.reportIsolation(vc)
 	vc.Status.KubernetesVersion = vc.Spec.KubernetesVersion
 	vc.Status.Endpoint = r.options.FrontDoorAddress
 
@@ -57,7 +60,20 @@ func (r *Reconciler) awaitReady(ctx context.Context, vc *clusterv1alpha1.Virtual
 	}
 	known.waitingSince = time.Time{}
 	// Never zero: that would be never.
-	return r.reportWishes(vc, max(time.Second, min(resyncPeriod, made.renewAt.Sub(now)))), nil
+	return r.reportWishes(vc, max(time.Second, min(most, made.renewAt.Sub(now)))), nil
+}
+
+// reportIsolation tells what is known of the host's enforcement, and how long that may be kept.
+func (r *Reconciler) reportIsolation(vc *clusterv1alpha1.VirtualCluster) time.Duration {
+	if r.options.NetworkIsolation == nil {
+		return resyncPeriod
+	}
+	status, reason, message := r.options.NetworkIsolation()
+	setCondition(vc, clusterv1alpha1.ConditionNetworkIsolation, status, reason, message)
+	if status == metav1.ConditionUnknown {
+		return isolationPoll
+	}
+	return resyncPeriod
 }
 
 // pollAfter is when to look again at what is not there yet: at once in the beginning, since seconds count then, and

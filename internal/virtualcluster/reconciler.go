@@ -3,16 +3,16 @@ package virtualcluster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
+	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
+	"github.com/matryoshka-dev/matryoshka/internal/finalizer"
 )
 
 // resyncPeriod is how often everything of a virtual cluster is applied anew although nothing was heard: Secrets and
@@ -57,11 +57,9 @@ func (r *Reconciler) advanceOwn(ctx context.Context, vc *clusterv1alpha1.Virtual
 	if vc.Spec.Paused {
 		return r.pause(ctx, vc)
 	}
-	if controllerutil.AddFinalizer(vc, clusterv1alpha1.Finalizer) {
-		// Nothing may be made before the finalizer is stored.
-		if err := r.host.Update(ctx, vc, fieldManager); err != nil {
-			return outcome(0, fmt.Errorf("add the finalizer: %w", err))
-		}
+	// Nothing may be made before the finalizer is stored.
+	if err := finalizer.Add(ctx, r.host, vc, clusterv1alpha1.Finalizer, fieldManager); err != nil {
+		return outcome(0, err)
 	}
 	return r.run(ctx, vc)
 }
@@ -71,19 +69,69 @@ func (r *Reconciler) advanceOwn(ctx context.Context, vc *clusterv1alpha1.Virtual
 func (r *Reconciler) run(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) (reconcile.Result, error) {
 	before := vc.DeepCopy()
 	if vc.Status.ID == "" {
-		err := r.reserveID(ctx, vc)
+		err := r.begin(ctx, vc)
 		if statusErr := r.reportAndWrite(ctx, before, vc, err); statusErr != nil || err != nil {
 			return outcome(0, errors.Join(err, statusErr))
 		}
 		before = vc.DeepCopy()
 	}
+	look, err := r.decideSleep(ctx, vc)
+	if err != nil {
+		return outcome(0, err)
+	}
+	if vc.Status.Sleep.Phase != before.Status.Sleep.Phase {
+		// What is to be stopped or started is written down before anything is done for it.
+		if err := r.reportAndWrite(ctx, before, vc, nil); err != nil {
+			return outcome(0, err)
+		}
+		r.noteSleep(vc)
+		r.memory.of(vc.UID).waitingSince = time.Time{} // what is waited for is another thing now
+		r.tellPhase(ctx, vc)
+		before = vc.DeepCopy()
+	}
 	wait, err := r.advance(ctx, vc)
 	statusErr := r.reportAndWrite(ctx, before, vc, err)
-	return outcome(wait, errors.Join(err, statusErr))
+	return outcome(soonest(wait, look), errors.Join(err, statusErr))
+}
+
+// begin reserves the ID of a virtual cluster for which there is room. Nothing of it is on the host before.
+func (r *Reconciler) begin(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) error {
+	if r.options.Places != nil {
+		if err := r.options.Places.begin(ctx, vc); err != nil {
+			return err
+		}
+	}
+	return r.reserveID(ctx, vc)
+}
+
+func isNoPlace(err error) bool {
+	var full *noPlaceError
+	return errors.As(err, &full)
+}
+
+// soonest is the earlier of two times to look again, of which 0 means never.
+func soonest(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }
 
 // advance returns after how long the virtual cluster has to be looked at again.
 func (r *Reconciler) advance(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) (time.Duration, error) {
+	switch vc.Status.Sleep.Phase {
+	case tenancyv1alpha1.PhaseFallingAsleep:
+		return r.fallAsleep(ctx, vc)
+	case tenancyv1alpha1.PhaseAsleep:
+		return r.stayAsleep(ctx, vc)
+	case tenancyv1alpha1.PhaseWaking:
+		return r.wake(ctx, vc)
+	default:
+		return r.beAwake(ctx, vc)
+	}
+}
+
+func (r *Reconciler) beAwake(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) (time.Duration, error) {
 	made, err := r.ensure(ctx, vc)
 	if err != nil {
 		return 0, err
@@ -98,6 +146,8 @@ func outcome(wait time.Duration, err error) (reconcile.Result, error) {
 	switch {
 	case err == nil:
 		return reconcile.Result{RequeueAfter: wait}, nil
+	case isNoPlace(err):
+		return reconcile.Result{RequeueAfter: placePeriod}, nil
 	case isRefusal(err):
 		return reconcile.Result{}, reconcile.TerminalError(err)
 	case errors.As(err, &soon):

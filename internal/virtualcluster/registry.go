@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
+	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
@@ -49,7 +50,9 @@ func (r *registrar) Reconcile(ctx context.Context, request reconcile.Request) (r
 	if known, ok := r.options.Registry.ByUID(vc.UID); ok && isSame(known, tenant) {
 		return reconcile.Result{RequeueAfter: resyncPeriod}, nil
 	}
-	r.options.Registry.Set(tenant)
+	if !r.options.Registry.Advance(tenant) {
+		return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil // the cache is behind
+	}
 	return reconcile.Result{RequeueAfter: resyncPeriod}, nil
 }
 
@@ -73,6 +76,10 @@ func (r *registrar) tenant(ctx context.Context, vc *clusterv1alpha1.VirtualClust
 	if err != nil {
 		return tenants.Tenant{}, err
 	}
+	account, err := r.account(ctx, vc)
+	if err != nil {
+		return tenants.Tenant{}, err
+	}
 	isTerminating := !vc.DeletionTimestamp.IsZero()
 	return tenants.Tenant{
 		ID:                 vc.Status.ID,
@@ -80,11 +87,15 @@ func (r *registrar) tenant(ctx context.Context, vc *clusterv1alpha1.VirtualClust
 		Namespace:          vc.Namespace,
 		Name:               vc.Name,
 		Spec:               *vc.Spec.DeepCopy(),
+		Account:            account,
 		ServiceAddress:     connection.address,
 		VirtualConfig:      connection.config,
 		RootCA:             connection.rootCA,
 		KubeletCertificate: connection.kubelets.Certificate,
-		Ready:              !isTerminating && apimeta.IsStatusConditionTrue(vc.Status.Conditions, clusterv1alpha1.ConditionControlPlaneReady),
+		Ready:              !isTerminating && !vc.Status.Sleep.IsAsleep() && apimeta.IsStatusConditionTrue(vc.Status.Conditions, clusterv1alpha1.ConditionControlPlaneReady),
+		Asleep:             vc.Status.Sleep.IsAsleep(),
+		Waking:             vc.Status.Sleep.Phase == tenancyv1alpha1.PhaseWaking,
+		SleepEpoch:         vc.Status.Sleep.Epoch,
 		Terminating:        isTerminating,
 	}, nil
 }
@@ -137,7 +148,9 @@ func KnowsAll(ctx context.Context, reader client.Reader, registry *tenants.Regis
 	}
 	for _, vc := range list.Items {
 		_, isKnown := registry.ByUID(vc.UID)
-		if !isKnown && vc.DeletionTimestamp.IsZero() && apimeta.IsStatusConditionTrue(vc.Status.Conditions, clusterv1alpha1.ConditionControlPlaneReady) {
+		// One that sleeps is as good as ready: a connection to it wakes it.
+		isServed := apimeta.IsStatusConditionTrue(vc.Status.Conditions, clusterv1alpha1.ConditionControlPlaneReady) || vc.Status.Sleep.IsAsleep()
+		if !isKnown && vc.DeletionTimestamp.IsZero() && isServed {
 			return false, nil
 		}
 	}
@@ -147,5 +160,6 @@ func KnowsAll(ctx context.Context, reader client.Reader, registry *tenants.Regis
 // isSame tells whether nothing has changed for those who read the registry.
 func isSame(a, b tenants.Tenant) bool {
 	return a.ID == b.ID && a.ServiceAddress == b.ServiceAddress && a.VirtualConfig == b.VirtualConfig &&
-		a.Ready == b.Ready && a.Terminating == b.Terminating && equality.Semantic.DeepEqual(a.Spec, b.Spec)
+		a.Ready == b.Ready && a.Terminating == b.Terminating && a.Account.Equal(b.Account) &&
+		a.Asleep == b.Asleep && a.Waking == b.Waking && a.SleepEpoch == b.SleepEpoch && equality.Semantic.DeepEqual(a.Spec, b.Spec)
 }

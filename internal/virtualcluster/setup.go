@@ -7,6 +7,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -26,7 +27,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
+	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
 // workers is how many virtual clusters are checked at a time. Each check is short and mostly waits; there are many, since
@@ -98,6 +101,7 @@ func SetupWithManager(mgr ctrl.Manager, options Options, log *slog.Logger) error
 	err = ctrl.NewControllerManagedBy(mgr).Named("registry").
 		For(&clusterv1alpha1.VirtualCluster{}).
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(byLabels)).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(byLabels), builder.WithPredicates(changedRules())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: backOff()}).
 		Complete(registrar)
 	if err != nil {
@@ -119,16 +123,75 @@ func SetupWithManager(mgr ctrl.Manager, options Options, log *slog.Logger) error
 
 func (r *Reconciler) setup(mgr ctrl.Manager) error {
 	owned := handler.EnqueueRequestsFromMapFunc(byLabels)
-	return ctrl.NewControllerManagedBy(mgr).Named("virtualcluster").
-		For(&clusterv1alpha1.VirtualCluster{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+	made := ctrl.NewControllerManagedBy(mgr).Named("virtualcluster").
+		For(&clusterv1alpha1.VirtualCluster{}, builder.WithPredicates(predicate.Or(
+			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, // activity and wishes to wake
+		))).
 		Watches(&appsv1.StatefulSet{}, owned, builder.WithPredicates(r.disturbances())).
 		Watches(&corev1.Service{}, owned, builder.WithPredicates(r.disturbances())).
 		Watches(&networkingv1.NetworkPolicy{}, owned, builder.WithPredicates(r.disturbances())).
 		Watches(&corev1.Namespace{}, owned, builder.WithPredicates(r.disturbances())).
 		Watches(&corev1.Pod{}, owned).
 		WatchesRawSource(r.gained()).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: backOff()}).
-		Complete(r)
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: backOff()})
+	if r.options.Places != nil {
+		waiting := handler.EnqueueRequestsFromMapFunc(r.waitingForPlace)
+		made = made.
+			Watches(&coordinationv1.Lease{}, waiting, builder.WithPredicates(onlyDeletions())).
+			Watches(&tenancyv1alpha1.Account{}, waiting, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+			Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.inNewSpace), builder.WithPredicates(noChanges()))
+	}
+	for _, trigger := range r.options.Triggers {
+		made = made.WatchesRawSource(trigger)
+	}
+	return made.Complete(r)
+}
+
+// waitingForPlace finds the virtual clusters that may want a place that was given back, or that an account has more of now. They are
+// few, and of which account each is it finds out itself.
+func (r *Reconciler) waitingForPlace(ctx context.Context, _ client.Object) []reconcile.Request {
+	var list clusterv1alpha1.VirtualClusterList
+	if err := r.cached.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil // they look again by themselves after a while
+	}
+	var requests []reconcile.Request
+	for index := range list.Items {
+		vc := &list.Items[index]
+		for _, condition := range vc.Status.Conditions {
+			if condition.Reason == clusterv1alpha1.ReasonAccountLimitReached {
+				requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(vc)})
+				break
+			}
+		}
+	}
+	return requests
+}
+
+// inNewSpace finds the virtual clusters that are in a namespace that has become a space: from now on they belong to its account.
+func (r *Reconciler) inNewSpace(ctx context.Context, namespace client.Object) []reconcile.Request {
+	if namespace.GetLabels()[mapping.LabelKind] != mapping.KindSpace {
+		return nil
+	}
+	var list clusterv1alpha1.VirtualClusterList
+	if err := r.cached.List(ctx, &list, client.InNamespace(namespace.GetName()), client.UnsafeDisableDeepCopy); err != nil {
+		r.log.Error("Cannot list the virtual clusters of a space", "space", namespace.GetName(), "error", err)
+		return nil // the next resync finds them
+	}
+	var requests []reconcile.Request
+	for index := range list.Items {
+		r.memory.forget(list.Items[index].UID)
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[index])})
+	}
+	return requests
+}
+
+// noChanges lets through that something has come into the cache: it is new, or has a label now that it had not before.
+func noChanges() predicate.Predicate {
+	return predicate.Funcs{
+		UpdateFunc:  func(event.UpdateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
 }
 
 // byLabels finds the VirtualCluster that an object belongs to.
@@ -166,10 +229,36 @@ func isOnlyStatus(before, after client.Object) bool {
 	if !labels.Equals(before.GetLabels(), after.GetLabels()) {
 		return false
 	}
-	if _, ok := after.(*corev1.Namespace); ok {
-		return true
+	if namespace, ok := after.(*corev1.Namespace); ok {
+		former, isNamespace := before.(*corev1.Namespace)
+		return isNamespace && !rulesHaveChanged(former, namespace)
 	}
 	return after.GetGeneration() != 0 && before.GetGeneration() == after.GetGeneration()
+}
+
+// rulesHaveChanged tells whether a control namespace has other rules of its account than before.
+func rulesHaveChanged(before, after *corev1.Namespace) bool {
+	if after.Labels[mapping.LabelKind] != mapping.KindControl {
+		return false
+	}
+	former, hadRules, formerErr := rules.Of(before)
+	current, hasRules, err := rules.Of(after)
+	return hadRules != hasRules || formerErr != nil || err != nil || !former.Equal(&current)
+}
+
+// changedRules lets through the moments at which the rules of a control namespace may be others than those in the registry.
+func changedRules() predicate.Predicate {
+	isControl := func(object client.Object) bool { return object.GetLabels()[mapping.LabelKind] == mapping.KindControl }
+	return predicate.Funcs{
+		CreateFunc:  func(e event.CreateEvent) bool { return isControl(e.Object) },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, wasNamespace := e.ObjectOld.(*corev1.Namespace)
+			after, isNamespace := e.ObjectNew.(*corev1.Namespace)
+			return wasNamespace && isNamespace && (rulesHaveChanged(before, after) || rules.AccountOf(before) != rules.AccountOf(after))
+		},
+	}
 }
 
 func namespacesOf(cached client.Reader) handler.EventHandler {

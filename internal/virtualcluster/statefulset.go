@@ -29,7 +29,7 @@ func renderStatefulSet(vc *clusterv1alpha1.VirtualCluster, around surroundings, 
 	set := &appsv1.StatefulSet{
 		ObjectMeta: controlMeta(vc, controlPlaneName),
 		Spec: appsv1.StatefulSetSpec{
-			Replicas:    ptr.To(vc.Spec.Replicas),
+			Replicas:    ptr.To(runningReplicas(vc)),
 			ServiceName: serviceName,
 			Selector:    &metav1.LabelSelector{MatchLabels: podSelector()},
 			// With OrderedReady a pod that never becomes ready would block the very update that repairs it.
@@ -50,8 +50,16 @@ func renderStatefulSet(vc *clusterv1alpha1.VirtualCluster, around surroundings, 
 	return set
 }
 
+// runningReplicas is none for one that sleeps: its volume stays.
+func runningReplicas(vc *clusterv1alpha1.VirtualCluster) int32 {
+	if vc.Status.Sleep.IsAsleep() {
+		return 0
+	}
+	return vc.Spec.Replicas
+}
+
 func renderPod(vc *clusterv1alpha1.VirtualCluster, around surroundings, options *Options) corev1.PodSpec {
-	return corev1.PodSpec{
+	spec := corev1.PodSpec{
 		// The control plane has no identity on the host.
 		AutomountServiceAccountToken:  ptr.To(false),
 		EnableServiceLinks:            ptr.To(false),
@@ -72,6 +80,10 @@ func renderPod(vc *clusterv1alpha1.VirtualCluster, around surroundings, options 
 		Containers: []corev1.Container{renderContainer(vc, options)},
 		Volumes:    renderVolumes(vc),
 	}
+	if account := around.account; account != nil {
+		spec.NodeSelector, spec.Tolerations, spec.PriorityClassName = account.NodeSelector, account.Tolerations, account.PriorityClass
+	}
+	return spec
 }
 
 func renderContainer(vc *clusterv1alpha1.VirtualCluster, options *Options) corev1.Container {

@@ -28,6 +28,8 @@ func (o *options) steps() []measure.Step {
 		return measure.Density()
 	case "scale":
 		return measure.Many()
+	case "accounts":
+		return measure.Accounts()
 	default:
 		return measure.Steps()
 	}
@@ -38,7 +40,7 @@ func parse(args []string, usage io.Writer) (*options, error) {
 	m := &o.measure
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(usage)
-	flags.StringVar(&o.set, "set", "budgets", "what is measured: budgets, density or scale")
+	flags.StringVar(&o.set, "set", "budgets", "what is measured: budgets, density, scale or accounts")
 	flags.StringVar(&o.programs, "programs", "bin", "folder of the built programs")
 	flags.StringVar(&o.dataDir, "data-dir", "", "use the running host with this data folder instead of one of its own")
 	flags.StringVar(&o.json, "json", ".build/bench.json", "file in which figures are kept; those not taken again stay")
@@ -56,6 +58,7 @@ func parse(args []string, usage io.Writer) (*options, error) {
 	flags.IntVar(&m.Scale.Pods, "pods", 10_000, "pods of the set scale, in all tenants together")
 	flags.Float64Var(&m.Scale.Rate, "rate", 50, "pods created per second in the set scale")
 	flags.IntVar(&m.Scale.Noise, "noise", 1000, "pods that the noisy tenant of the set scale creates at once")
+	flags.IntVar(&m.Accounts, "accounts", 500, "accounts of the set accounts, with four spaces each")
 	store := flags.String("store", "", "store of the virtual clusters: sqlite or memory (default sqlite; memory in the set scale)")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -71,8 +74,8 @@ func parse(args []string, usage io.Writer) (*options, error) {
 }
 
 func (o *options) complete(store, idle string) error {
-	if !slices.Contains([]string{"budgets", "density", "scale"}, o.set) {
-		return fmt.Errorf("-set: %q is not known; use budgets, density or scale", o.set)
+	if !slices.Contains([]string{"budgets", "density", "scale", "accounts"}, o.set) {
+		return fmt.Errorf("-set: %q is not known; use budgets, density, scale or accounts", o.set)
 	}
 	if store == "" {
 		store = string(clusterv1alpha1.StoreSQLite)
@@ -101,7 +104,7 @@ func (o *options) complete(store, idle string) error {
 func (o *options) positive() error {
 	m := o.measure
 	for name, value := range map[string]int{
-		"runs": m.Runs, "samples": m.Samples, "burst": m.Burst, "most": m.Most, "pods": m.Scale.Pods, "noise": m.Scale.Noise,
+		"accounts": m.Accounts / 4, "runs": m.Runs, "samples": m.Samples, "burst": m.Burst, "most": m.Most, "pods": m.Scale.Pods, "noise": m.Scale.Noise,
 	} {
 		if value < 1 {
 			return fmt.Errorf("-%s: %d is not above 0", name, value)

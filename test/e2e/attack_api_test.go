@@ -32,7 +32,13 @@ func TestAttackByTheAPI(t *testing.T) {
 	t.Run("proxy", func(t *testing.T) { attackByPodProxy(t, a, b, own, other) })
 	t.Run("kubelet", func(t *testing.T) { attackKubeletPaths(t, a, b) })
 	t.Run("front door", func(t *testing.T) { attackFrontDoor(t, a, b) })
+	t.Run("kubelet streams", func(t *testing.T) { attackKubeletStreams(t, a, b) })
+	t.Run("endpoints", func(t *testing.T) { attackByEndpoints(t, a, b, own, other) })
+	t.Run("external addresses", func(t *testing.T) { attackByExternalAddresses(t, a, b) })
+	t.Run("webhooks", func(t *testing.T) { attackByWebhooks(t, a, b, own, other) })
+	t.Run("certificates", func(t *testing.T) { attackByCertificates(t, a, b) })
 	t.Run("control plane", func(t *testing.T) { attackFromControlPlane(t, a, b, own, other) })
+	t.Run("floods", func(t *testing.T) { attackByFloods(t, a, b) })
 }
 
 // answer is what an API server, or what stands behind it, has said.

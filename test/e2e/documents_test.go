@@ -1,12 +1,17 @@
 package e2e
 
 import (
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned"
 )
 
 var consoleBlock = regexp.MustCompile("(?ms)^```console\n(.*?)\n```")
@@ -19,7 +24,17 @@ func TestUserDocumentationRuns(t *testing.T) {
 	if err := os.Symlink(matryProgram, filepath.Join(home, "matry")); err != nil {
 		t.Fatal(err)
 	}
+	// One of the commands shows what the host's metrics server has measured, and its first two measurements take a moment.
+	metrics := metricsclient.NewForConfigOrDie(shared.config(t)).MetricsV1beta1()
+	eventually(t, metricsTimeout, func(ctx context.Context) error {
+		measured, err := metrics.NodeMetricses().List(ctx, metav1.ListOptions{})
+		if err == nil && len(measured.Items) == 0 {
+			err = errors.New("no node has been measured")
+		}
+		return err
+	})
 	commands := append(consoleCommands(t, "virtual-clusters.md"), consoleCommands(t, "connecting.md")...)
+	commands = append(commands, consoleCommands(t, "sleep.md")...)
 	// The documents delete what they have created; connecting to it comes before.
 	commands = lastOf(commands, "matry delete")
 	for _, shown := range commands {

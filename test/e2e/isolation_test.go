@@ -28,6 +28,16 @@ func TestVirtualClustersAreIsolated(t *testing.T) {
 	other := b.podReady(t, namespace, "peer-blue")
 	a.podReady(t, namespace, "shell")
 
+	t.Run("the host is known to enforce it", func(t *testing.T) {
+		eventually(t, startTimeout, func(ctx context.Context) error {
+			const status = `{.status.conditions[?(@.type=="NetworkIsolation")].status} {.status.conditions[?(@.type=="NetworkIsolation")].message}`
+			seen := a.host.matry(ctx, "kubectl", "get", "virtualcluster", a.name, "-n", a.namespace, "-o", "jsonpath="+status)
+			if seen.err != nil || !strings.HasPrefix(seen.stdout, "True ") {
+				return fmt.Errorf("the condition NetworkIsolation is %q: %w", seen.stdout, seen.err)
+			}
+			return nil
+		})
+	})
 	// First what must work: without it, "not reachable" would prove nothing.
 	t.Run("own pods, services and names are reached", func(t *testing.T) {
 		a.reaches(t, namespace, own.Status.PodIP+":8080")

@@ -53,6 +53,8 @@ func TestHostKeepsItsDataOverKillAndDown(t *testing.T) {
 	mustUp(t, h)
 	v.hasKept(t)
 
+	uninstallLeavesNothing(t, h)
+
 	if err := h.down(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -101,14 +101,14 @@ func ensureHostNamespace(t testing.TB, h *host, name string) {
 	h.mustApply(t, "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: "+name+"\n")
 }
 
-// mustApply applies a manifest on the host.
-func (h *host) mustApply(t testing.TB, manifest string) {
+// mustApply applies a manifest on the host, with more arguments for kubectl.
+func (h *host) mustApply(t testing.TB, manifest string, args ...string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "manifest.yaml")
 	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h.mustMatry(t, "kubectl", "apply", "-f", file)
+	h.mustMatry(t, append([]string{"kubectl", "apply", "-f", file}, args...)...)
 }
 
 // kubectl runs kubectl, as it is built into matry, with the tenant's kubeconfig.

@@ -4,6 +4,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
 )
 
 // KubernetesVersion is the one Kubernetes version that this build can run as a virtual cluster.
@@ -16,6 +18,7 @@ const KubernetesVersion = "v1.36.3"
 // +kubebuilder:resource:shortName=vc,categories=matryoshka
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Asleep",type=string,JSONPath=`.status.conditions[?(@.type=="Asleep")].status`
 // +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.kubernetesVersion`
 // +kubebuilder:printcolumn:name="ID",type=string,JSONPath=`.status.id`,priority=1
 // +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.status.endpoint`,priority=1
@@ -93,6 +96,10 @@ type VirtualClusterSpec struct {
 	//
 	// +optional
 	Sync Sync `json:"sync,omitzero"`
+
+	// Sleep is when the virtual cluster sleeps: its pods and its control plane are stopped, its objects and volumes stay, and a
+	// connection to it wakes it. Nil means that it sleeps only with its space. One with the store memory cannot sleep.
+	Sleep *tenancyv1alpha1.Sleep `json:"sleep,omitempty"`
 
 	// Paused stops the agent from changing anything of this virtual cluster but its certificates, which are still renewed;
 	// what runs keeps running.
@@ -301,11 +308,16 @@ const (
 	// ConditionHostObjectsSynced is true when every object of spec.sync.hostObjects is in the virtual cluster. It is missing
 	// where there are none.
 	ConditionHostObjectsSynced = "HostObjectsSynced"
+	// ConditionNetworkIsolation tells whether the host enforces the NetworkPolicies that fence virtual clusters off. It is about the
+	// host, the same for all of its virtual clusters, and says nothing about readiness.
+	ConditionNetworkIsolation = "NetworkIsolation"
 	// ConditionReady is true when the tenant's API server answers, its default ServiceAccount exists and the
 	// kubeconfig Secret is written.
 	ConditionReady = "Ready"
 	// ConditionControlPlaneReady is true when the tenant's API server answers on /readyz.
 	ConditionControlPlaneReady = "ControlPlaneReady"
+	// ReasonAccountLimitReached is why a virtual cluster is not ready, or does not wake, for which its account leaves no room.
+	ReasonAccountLimitReached = "AccountLimitReached"
 	// ConditionSynced is true when the sync engine serves this virtual cluster.
 	ConditionSynced = "Synced"
 )
@@ -332,6 +344,9 @@ type VirtualClusterStatus struct {
 	// KubeconfigSecret names the Secret, in the namespace of the VirtualCluster, whose key "config" is an
 	// administrator's kubeconfig of the virtual cluster.
 	KubeconfigSecret string `json:"kubeconfigSecret,omitempty"`
+
+	// +optional
+	Sleep tenancyv1alpha1.SleepStatus `json:"sleep,omitzero"`
 
 	// +listType=map
 	// +listMapKey=type

@@ -13,6 +13,11 @@ app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | qu
 system:serviceaccount:{{ .Release.Namespace }}:matryoshka-agent
 {{- end -}}
 
+{{- /* The bucket of an account, by a CEL expression for its name: what grant.Bucket is in the agent's code. */ -}}
+{{- define "matryoshka.bucket" -}}
+string({{ . }}.split('').map(letter, '-0123456789abcdefghijklmnopqrstuvwxyz'.indexOf(letter)).sum() % 32)
+{{- end -}}
+
 {{- define "matryoshka.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -41,4 +46,11 @@ nodeSelector: {{- toYaml . | nindent 2 }}
 {{- with .Values.tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{- /* Parts of the host itself, the agent, and whoever may change the account: for these the rules for members do not hold. */ -}}
+{{- define "matryoshka.isHost" -}}
+request.userInfo.username == '{{ include "matryoshka.agentUser" . }}' ||
+(request.userInfo.username.startsWith('system:') &&
+ (!request.userInfo.username.startsWith('system:serviceaccount:') || request.userInfo.username.startsWith('system:serviceaccount:kube-system:')))
 {{- end -}}

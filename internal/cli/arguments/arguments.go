@@ -48,8 +48,8 @@ func Group(command *cobra.Command, subcommands ...*cobra.Command) *cobra.Command
 		if len(args) == 0 {
 			return nil
 		}
-		if near := command.SuggestionsFor(args[0]); len(near) > 0 {
-			return exit.Usagef("%q has no subcommand %q; did you mean %q?", command.CommandPath(), args[0], near[0])
+		if near := Nearest(args[0], command.SuggestionsFor(args[0])); near != "" {
+			return exit.Usagef("%q has no subcommand %q; did you mean %q?", command.CommandPath(), args[0], near)
 		}
 		names := make([]string, 0, len(subcommands))
 		for _, sub := range command.Commands() {

@@ -1,5 +1,7 @@
 // Package await waits until an object of a cluster is as somebody wants it, by a watch.
 //
+// Who may read an object and not watch it, as the people of an account their spaces, waits by reading it again and again.
+//
 // It is not for controllers. Its invariants: it looks at states, never at single events, so nothing is missed when a
 // watch ends early; it never asks more often than once in half a second; it ends with the context.
 package await
@@ -7,8 +9,10 @@ package await
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -19,13 +23,46 @@ import (
 // again is the pause before a watch that ended is started anew.
 const again = 500 * time.Millisecond
 
+// closed is how long an object may be forbidden to read that was never seen: the right to read what one has just made comes
+// when the agent has seen it.
+const closed = 15 * time.Second
+
 // Condition tells whether the object is as wanted. The object is nil when it does not exist. An error ends the wait.
 type Condition[T client.Object] func(object T, exists bool) (bool, error)
 
 // Until waits until the condition holds for the object of this key. The list is an empty list of the object's type.
 func Until[T client.Object](ctx context.Context, cluster client.WithWatch, key client.ObjectKey, list client.ObjectList, condition Condition[T]) error {
+	return until(ctx, &wait[T]{cluster: cluster, key: key, list: list, condition: condition})
+}
+
+// UntilGone waits until the object is gone: it does not exist, is another one of the same name, or may not be read any more by somebody
+// who could. The list is an empty list of the object's type.
+func UntilGone[T client.Object](ctx context.Context, cluster client.WithWatch, object T, list client.ObjectList) error {
+	return until(ctx, &wait[T]{
+		cluster: cluster, key: client.ObjectKeyFromObject(object), list: list, wasSeen: true,
+		condition: func(now T, exists bool) (bool, error) { return !exists || now.GetUID() != object.GetUID(), nil },
+	})
+}
+
+// wait is one wait for one object.
+type wait[T client.Object] struct {
+	cluster   client.WithWatch
+	key       client.ObjectKey
+	list      client.ObjectList
+	condition Condition[T]
+
+	// wasSeen is that the object could be read before.
+	wasSeen bool
+	// since is when it was first forbidden to read the object, before it was seen.
+	since time.Time
+}
+
+func until[T client.Object](ctx context.Context, w *wait[T]) error {
 	for {
-		done, err := once(ctx, cluster, key, list, condition)
+		done, err := once(ctx, w.cluster, w.key, w.list, w.condition)
+		if apierrors.IsForbidden(err) {
+			done, err = w.read(ctx)
+		}
 		if done || err != nil {
 			return err
 		}
@@ -35,6 +72,34 @@ func Until[T client.Object](ctx context.Context, cluster client.WithWatch, key c
 		case <-time.After(again):
 		}
 	}
+}
+
+// read looks at the object alone, for somebody who may not watch.
+func (w *wait[T]) read(ctx context.Context) (bool, error) {
+	var none T
+	object := reflect.New(reflect.TypeOf(none).Elem()).Interface().(T)
+	err := w.cluster.Get(ctx, w.key, object)
+	switch {
+	case err == nil:
+		w.wasSeen = true
+		return w.condition(object, true)
+	case apierrors.IsNotFound(err):
+		return w.condition(none, false)
+	case apierrors.IsForbidden(err) && w.wasSeen:
+		// The right to read it has gone with it.
+		return w.condition(none, false)
+	case apierrors.IsForbidden(err) && w.isEarly():
+		return false, nil
+	}
+	return false, failed(ctx, err)
+}
+
+// isEarly tells whether the right to read the object may be about to come.
+func (w *wait[T]) isEarly() bool {
+	if w.since.IsZero() {
+		w.since = time.Now()
+	}
+	return time.Since(w.since) < closed
 }
 
 // once looks at the object and at its changes until the condition holds or the watch ends.

@@ -69,7 +69,7 @@ func newVirtualCluster(streams genericiooptions.IOStreams, target *hostcluster.T
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveDefault
 			}
-			return virtualcluster.CompleteNames(target)(command, args, toComplete)
+			return virtualcluster.Kind.CompleteNames(target)(command, args, toComplete)
 		},
 	}
 	flags := command.Flags()

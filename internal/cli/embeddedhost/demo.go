@@ -70,7 +70,7 @@ func ensureDemoCluster(ctx context.Context, hostClient client.WithWatch, matryd 
 	if err := hostClient.Create(ctx, vc, client.FieldOwner("matry")); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create virtual cluster %q: %w", demoCluster, err)
 	}
-	ready, err := virtualcluster.WaitReady(ctx, hostClient, demoCluster, detail)
+	ready, err := virtualcluster.Kind.WaitReady(ctx, hostClient, demoCluster, detail)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,14 +107,29 @@ func importArchive(ctx context.Context, dataDir string, images []image.Image) (e
 	return err
 }
 
-// presentImages are the digests of the images that containerd has, by their names.
+// presentImages are the digests of the images that all nodes have, by their names.
 func presentImages(ctx context.Context, host control.Options) (map[string]string, error) {
 	layout, err := control.NewLayout(host.DataDir)
 	if err != nil {
 		return nil, err
 	}
+	var common map[string]string
+	for _, node := range layout.Nodes(host.Nodes) {
+		present, err := nodeImages(ctx, host, node)
+		if err != nil {
+			return nil, err
+		}
+		if common == nil {
+			common = present
+		}
+		maps.DeleteFunc(common, func(name, digest string) bool { return present[name] != digest })
+	}
+	return common, nil
+}
+
+func nodeImages(ctx context.Context, host control.Options, node control.Layout) (map[string]string, error) {
 	command := exec.CommandContext(ctx, filepath.Join(host.ProgramsDir, "ctr"),
-		"--address", layout.ContainerdSocket(), "--namespace", "k8s.io", "images", "list")
+		"--address", node.ContainerdSocket(), "--namespace", "k8s.io", "images", "list")
 	output, err := command.Output()
 	if err != nil {
 		var failed *exec.ExitError

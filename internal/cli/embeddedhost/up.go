@@ -46,6 +46,9 @@ func NewUp(streams genericiooptions.IOStreams, target *hostcluster.Target) *cobr
   # Pods may reach what the machine reaches
   sudo matry up --egress nat
 
+  # Two nodes, for what has to be tried on more than one
+  sudo matry up --nodes 2
+
   # A second host beside the first one
   sudo matry up --data-dir /var/lib/matryoshka-2 --api-port 7443 --front-door-port 9443`,
 		Args:              arguments.None,
@@ -56,6 +59,7 @@ func NewUp(streams genericiooptions.IOStreams, target *hostcluster.Target) *cobr
 	flags.StringVar(&o.egress, "egress", string(control.EgressNone), "what pods reach outside of the host: none or nat")
 	flags.IntVar(&o.host.APIPort, "api-port", control.DefaultAPIPort, "`port` on 127.0.0.1 of the API server")
 	flags.IntVar(&o.host.FrontDoorPort, "front-door-port", control.DefaultFrontDoorPort, "`port` on 127.0.0.1 of the virtual clusters")
+	flags.IntVar(&o.host.Nodes, "nodes", 1, "how many nodes it has: 1 or 2")
 	flags.StringSliceVar(&o.host.PullFrom, "pull-from", nil, "private `addresses` or host names that image pulls may reach")
 	flags.StringVar(&o.binDir, "bin-dir", "", "`folder` with matryd, the programs of the images and node/ (default where matry is)")
 	flags.BoolVar(&o.demo, "demo", false, "create the virtual cluster demo/hello and show an app in it answering")

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/matryoshka-dev/matryoshka/internal/cli/exit"
 )
@@ -34,6 +35,9 @@ type Target struct {
 	Context string
 	// DataDir of the embedded host, when it was given as a flag.
 	DataDir string
+	// As is the user to act as, and AsGroups are the groups to act as. Empty means as oneself.
+	As       string
+	AsGroups []string
 }
 
 // AddFlags adds the flags that choose the host cluster.
@@ -42,6 +46,8 @@ func (t *Target) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&t.Context, "context", t.Context, "`name` of the kubeconfig's context")
 	flags.StringVar(&t.DataDir, "data-dir", t.DataDir,
 		"data `folder` of the embedded host (default $"+DataDirVariable+" or "+DefaultDataDir+")")
+	flags.StringVar(&t.As, "as", t.As, "`user` to act as; only who may impersonate can")
+	flags.StringArrayVar(&t.AsGroups, "as-group", t.AsGroups, "`group` to act as, beside --as; may be given several times")
 }
 
 // EmbeddedDataDir is the data folder of the embedded host.
@@ -66,7 +72,13 @@ func (t *Target) Loader() (clientcmd.ClientConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: t.Context}), nil
+	if len(t.AsGroups) > 0 && t.As == "" {
+		return nil, exit.Usagef("--as-group needs --as: a group is impersonated with a user")
+	}
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{
+		CurrentContext: t.Context,
+		AuthInfo:       clientcmdapi.AuthInfo{Impersonate: t.As, ImpersonateGroups: t.AsGroups},
+	}), nil
 }
 
 func (t *Target) rules() (*clientcmd.ClientConfigLoadingRules, error) {

@@ -24,6 +24,11 @@ var crdKind = schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v
 // applyCRDs brings the custom resource definitions of the chart up to date and waits until they are served. Helm only
 // ever creates them.
 func applyCRDs(ctx context.Context, hostClient client.WithWatch, chart *chart.Chart) error {
+	return eachCRD(chart, func(crd *unstructured.Unstructured) error { return applyCRD(ctx, hostClient, crd) })
+}
+
+// eachCRD calls a function with each custom resource definition of the chart, until one fails.
+func eachCRD(chart *chart.Chart, use func(crd *unstructured.Unstructured) error) error {
 	for _, file := range chart.CRDObjects() {
 		decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(file.File.Data), 4096)
 		for {
@@ -38,7 +43,7 @@ func applyCRDs(ctx context.Context, hostClient client.WithWatch, chart *chart.Ch
 			if len(crd.Object) == 0 {
 				continue
 			}
-			if err := applyCRD(ctx, hostClient, crd); err != nil {
+			if err := use(crd); err != nil {
 				return err
 			}
 		}

@@ -52,7 +52,7 @@ func Run(ctx context.Context, config *rest.Config, options Options, detail func(
 	if err != nil {
 		return err
 	}
-	helm, err := newHelm(config)
+	helm, err := NewHelm(config)
 	if err != nil {
 		return err
 	}
@@ -73,6 +73,13 @@ func Run(ctx context.Context, config *rest.Config, options Options, detail func(
 	if err := applyCRDs(ctx, hostClient, options.Chart); err != nil {
 		return err
 	}
+	if err := awaitDiscovered(ctx, config, options.Chart); err != nil {
+		return err
+	}
+	// Helm remembers which kinds there were before.
+	if helm, err = NewHelm(config); err != nil {
+		return err
+	}
 	detail("chart")
 	if err := apply(ctx, helm, options, action.DryRunNone); err != nil {
 		return err
@@ -80,7 +87,8 @@ func Run(ctx context.Context, config *rest.Config, options Options, detail func(
 	return waitAvailable(ctx, hostClient, detail)
 }
 
-func newHelm(config *rest.Config) (*action.Configuration, error) {
+// NewHelm is Helm on the host, in the namespace of the product.
+func NewHelm(config *rest.Config) (*action.Configuration, error) {
 	getter, err := hostcluster.NewGetter(config, Namespace)
 	if err != nil {
 		return nil, err

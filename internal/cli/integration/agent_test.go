@@ -37,6 +37,9 @@ func playAgent(t *testing.T, h *host, namespace string, kubeconfig []byte) {
 func serve(ctx context.Context, hostClient client.WithWatch, namespace string, kubeconfig []byte) error {
 	for ctx.Err() == nil {
 		events, err := hostClient.Watch(ctx, &clusterv1alpha1.VirtualClusterList{}, client.InNamespace(namespace))
+		if apierrors.IsNotFound(err) {
+			return nil // the product was uninstalled
+		}
 		if err != nil {
 			return err
 		}

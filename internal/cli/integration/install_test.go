@@ -41,6 +41,9 @@ func TestInstall(t *testing.T) {
 	if none := h.must(t, "get", "vc", "-A"); !strings.Contains(none.stderr, "no virtual clusters") {
 		t.Errorf("after the installation: %q", none.stderr)
 	}
+	if templates := h.must(t, "get", "spacetemplates"); !strings.Contains(templates.stdout, "default") {
+		t.Errorf("the templates of the chart are not there: %s %s", templates.stdout, templates.stderr)
+	}
 	first := agent(t, h)
 	if *first.Spec.Replicas != 2 {
 		t.Errorf("%d replicas, want what --set says", *first.Spec.Replicas)

@@ -4,11 +4,14 @@ package integration
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -101,5 +104,14 @@ func (h *host) fails(t *testing.T, code exit.Code, says []string, args ...string
 		if !strings.Contains(ended.stderr, word) {
 			t.Errorf("matry %s: the message does not name %q:\n%s", strings.Join(args, " "), word, ended.stderr)
 		}
+	}
+}
+
+// eventually waits until a check is true.
+func (h *host) eventually(t *testing.T, check func() bool) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) { return check(), nil })
+	if err != nil {
+		t.Fatalf("it is not so: %v", err)
 	}
 }

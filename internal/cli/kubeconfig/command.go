@@ -11,6 +11,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/cli/arguments"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/hostcluster"
+	"github.com/matryoshka-dev/matryoshka/internal/cli/noun"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/virtualcluster"
 )
 
@@ -89,7 +90,7 @@ func newVirtualCluster(streams genericiooptions.IOStreams, target *hostcluster.T
   # Write it into a file that only you can read
   matry kubeconfig vc hello -n demo --file hello.kubeconfig`,
 		Args:              arguments.One("the name of the virtual cluster"),
-		ValidArgsFunction: virtualcluster.CompleteNames(target),
+		ValidArgsFunction: virtualcluster.Kind.CompleteNames(target),
 		RunE: func(command *cobra.Command, args []string) error {
 			key, err := KeyOf(target, namespace, args[0])
 			if err != nil {
@@ -115,7 +116,7 @@ func newVirtualCluster(streams genericiooptions.IOStreams, target *hostcluster.T
 func AddNamespaceFlag(command *cobra.Command, target *hostcluster.Target, namespace *string) {
 	command.Flags().StringVarP(namespace, "namespace", "n", "", "`namespace` of the host cluster (default that of the kubeconfig's context)")
 	// The error is a programming error: the flag is added one line above.
-	_ = command.RegisterFlagCompletionFunc("namespace", virtualcluster.CompleteNamespaces(target))
+	_ = command.RegisterFlagCompletionFunc("namespace", noun.CompleteNamespaces(target))
 }
 
 // KeyOf completes a name with the namespace that was given, or that of the host cluster's context.

@@ -38,7 +38,7 @@ func ContextName(key client.ObjectKey) string {
 
 // Get reads the administrator's kubeconfig of a virtual cluster. It has one context, named by ContextName.
 func Get(ctx context.Context, hostClient client.Reader, key client.ObjectKey) (*clientcmdapi.Config, error) {
-	vc, err := virtualcluster.Get(ctx, hostClient, key)
+	vc, err := virtualcluster.Kind.Get(ctx, hostClient, key)
 	if err != nil {
 		return nil, err
 	}

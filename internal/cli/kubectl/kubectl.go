@@ -48,14 +48,14 @@ func NewCommand(target *hostcluster.Target) *cobra.Command {
 			if err := setTarget(target); err != nil {
 				return err
 			}
-			Run(withContext(target, args))
+			Run(withTarget(target, args))
 			return nil
 		},
 		ValidArgsFunction: func(_ *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if setTarget(target) != nil {
 				return nil, cobra.ShellCompDirectiveError
 			}
-			return complete(withContext(target, args), toComplete)
+			return complete(withTarget(target, args), toComplete)
 		},
 	}
 }
@@ -106,11 +106,19 @@ func setTarget(target *hostcluster.Target) error {
 	return os.Setenv(clientcmd.RecommendedConfigPathEnvVar, file)
 }
 
-func withContext(target *hostcluster.Target, args []string) []string {
-	if target.Context == "" {
-		return args
+// withTarget puts matry's flags in front of kubectl's own.
+func withTarget(target *hostcluster.Target, args []string) []string {
+	var flags []string
+	if target.Context != "" {
+		flags = append(flags, "--context="+target.Context)
 	}
-	return append([]string{"--context=" + target.Context}, args...)
+	if target.As != "" {
+		flags = append(flags, "--as="+target.As)
+	}
+	for _, group := range target.AsGroups {
+		flags = append(flags, "--as-group="+group)
+	}
+	return append(flags, args...)
 }
 
 // complete asks kubectl itself for completions, by the protocol that shells use.

@@ -46,7 +46,7 @@ func TestTargetOfKubectl(t *testing.T) {
 	if err := setTarget(&hostcluster.Target{DataDir: t.TempDir()}); exit.CodeOf(err) != exit.NotFound || os.Getenv("KUBECONFIG") != "/vc" {
 		t.Errorf("a host that was never started: error %v, KUBECONFIG=%q", err, os.Getenv("KUBECONFIG"))
 	}
-	if diff := cmp.Diff([]string{"--context=prod", "get", "pods"}, withContext(&hostcluster.Target{Context: "prod"}, []string{"get", "pods"})); diff != "" {
+	if diff := cmp.Diff([]string{"--context=prod", "--as=anna", "--as-group=devs", "get", "pods"}, withTarget(&hostcluster.Target{Context: "prod", As: "anna", AsGroups: []string{"devs"}}, []string{"get", "pods"})); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -12,44 +12,8 @@ import (
 	"k8s.io/cli-runtime/pkg/printers"
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
-	"github.com/matryoshka-dev/matryoshka/internal/cli/exit"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/hostcluster"
 )
-
-func TestValidateName(t *testing.T) {
-	for _, good := range []string{"a", "hello", "team-1", strings.Repeat("x", 50)} {
-		if err := ValidateName(good); err != nil {
-			t.Errorf("%q: %v", good, err)
-		}
-	}
-	for bad, says := range map[string]string{
-		"":                      "DNS label",
-		"Bad_Name":              `"bad-name"`,
-		"-a":                    `"a"`,
-		"___":                   `"hello"`,
-		"a.b":                   `"a-b"`,
-		strings.Repeat("x", 51): "at most 50",
-	} {
-		err := ValidateName(bad)
-		if exit.CodeOf(err) != exit.Usage || !strings.Contains(err.Error(), says) {
-			t.Errorf("%q: error %v, want a usage error with %s", bad, err, says)
-		}
-	}
-}
-
-func FuzzSuggestedNameIsValid(f *testing.F) {
-	for _, seed := range []string{"Hello World", "-", "ä", "a--b", "9"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, name string) {
-		if len(name) > maxName {
-			t.Skip("too long names get no suggestion")
-		}
-		if suggested := suggestName(name); len(suggested) <= maxName && ValidateName(suggested) != nil {
-			t.Errorf("suggested %q for %q: %v", suggested, name, ValidateName(suggested))
-		}
-	})
-}
 
 func vc(name string, generation int64, conditions ...metav1.Condition) clusterv1alpha1.VirtualCluster {
 	return clusterv1alpha1.VirtualCluster{
@@ -69,6 +33,11 @@ func TestTable(t *testing.T) {
 	deleted := vc("old", 1, ready("True", "Ready", 1))
 	deleted.DeletionTimestamp = &metav1.Time{Time: time.Now()}
 	items := []clusterv1alpha1.VirtualCluster{full, vc("new", 1), vc("changed", 3, ready("True", "Ready", 2)), vc("broken", 1, ready("False", "NoVolume", 1)), deleted}
+
+	var pointers []*clusterv1alpha1.VirtualCluster
+	for i := range items {
+		pointers = append(pointers, &items[i])
+	}
 
 	for name, c := range map[string]struct {
 		options       printers.PrintOptions
@@ -94,7 +63,7 @@ demo        old       False     Deleting   <none>    90s   <none>     sqlite   <
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			if err := printers.NewTablePrinter(c.options).PrintObj(table(items, c.withNamespace), &out); err != nil {
+			if err := printers.NewTablePrinter(c.options).PrintObj(Kind.Table(pointers, c.withNamespace), &out); err != nil {
 				t.Fatal(err)
 			}
 			var got strings.Builder

@@ -10,18 +10,19 @@ import (
 	"time"
 
 	"github.com/k3s-io/kine/pkg/drivers"
-	"github.com/k3s-io/kine/pkg/drivers/generic"
-	// Beside package sqlite of ours this is the only driver that is linked in.
-	_ "github.com/k3s-io/kine/pkg/drivers/memory"
+	"github.com/k3s-io/kine/pkg/drivers/memory"
 	"github.com/k3s-io/kine/pkg/server"
 	"github.com/sirupsen/logrus"
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store/etcdapi"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store/history"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store/sqlite"
 )
 
 const (
-	// A write notifies kine's poll loop itself; this interval is the net under a lost notification.
-	pollInterval = 15 * time.Second
 	// How often an idle watch is told the revision. Readers that need it sooner ask for it.
 	notifyInterval = time.Minute
 	// As often as kube-apiserver compacts etcd.
@@ -31,19 +32,54 @@ const (
 	// How long calls in flight have before they are cut off. The API server has ended by then; what remains are idle
 	// watches of clients that upstream forgets to close.
 	drainTimeout = 200 * time.Millisecond
+	// The version of etcd whose API this is. API servers ask for it to know whether progress can be asked for.
+	etcdVersion = "3.6.6"
 )
 
 // kine translates the etcd protocol to SQL or to a tree in memory, in this process.
 type kine struct {
-	endpoint string
-	socket   string
-	prepare  func(context.Context) error
-	// compacts is true for a backend that compacts itself.
-	compacts bool
+	socket string
+	// dataSource is not shown to anybody.
+	dataSource string
+	prepare    func(context.Context) error
+	open       opener
 
 	cancel  context.CancelFunc
 	server  *grpc.Server
 	running sync.WaitGroup
+}
+
+// opener opens and starts a backend that ends with the context. Its goroutines leave the group when they have ended.
+type opener func(context.Context, *sync.WaitGroup) (server.Backend, *history.History, error)
+
+func openSQLite(dataSource string) opener {
+	return func(ctx context.Context, running *sync.WaitGroup) (server.Backend, *history.History, error) {
+		backend, err := sqlite.Open(ctx, running, dataSource)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := backend.Start(ctx); err != nil {
+			return nil, nil, err
+		}
+		events := backend.History()
+		return backend, events, nil
+	}
+}
+
+func openMemory(ctx context.Context, running *sync.WaitGroup) (server.Backend, *history.History, error) {
+	_, backend, err := memory.New(ctx, running, &drivers.Config{})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := backend.Start(ctx); err != nil {
+		return nil, nil, err
+	}
+	events, keepUp, err := history.Of(ctx, backend)
+	if err != nil {
+		return nil, nil, err
+	}
+	running.Go(func() { keepUp(ctx) })
+	return backend, events, nil
 }
 
 // quiet keeps kine's chatter out of our logs; it logs through logrus' one global logger.
@@ -65,7 +101,7 @@ func (k *kine) Start(ctx context.Context) (string, error) {
 	if err := k.serve(runCtx); err != nil {
 		cancel()
 		k.running.Wait()
-		return "", fmt.Errorf("%w: %s", ErrOpen, redact(err, k.endpoint))
+		return "", fmt.Errorf("%w: %s", ErrOpen, redact(err, k.dataSource))
 	}
 	if !giveUp() {
 		k.cancel = cancel
@@ -76,20 +112,8 @@ func (k *kine) Start(ctx context.Context) (string, error) {
 }
 
 func (k *kine) serve(ctx context.Context) error {
-	_, backend, err := drivers.New(ctx, &k.running, &drivers.Config{
-		Endpoint:             k.endpoint,
-		ConnectionPoolConfig: generic.ConnectionPoolConfig{MaxIdle: 4, MaxOpen: 4},
-		CompactInterval:      compactInterval,
-		CompactTimeout:       5 * time.Second,
-		CompactMinRetain:     1000,
-		CompactBatchSize:     1000,
-		PollBatchSize:        500,
-		PollInterval:         pollInterval,
-	})
+	backend, events, err := k.open(ctx, &k.running)
 	if err != nil {
-		return err
-	}
-	if err := backend.Start(ctx); err != nil {
 		return err
 	}
 	listener, err := listenPrivately(ctx, k.socket)
@@ -101,16 +125,24 @@ func (k *kine) serve(ctx context.Context) error {
 		grpc.MaxConcurrentStreams(1<<31-1),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second}),
 	)
-	server.New(backend, "unix", notifyInterval, "3.6.6").Register(k.server)
+	register(k.server, backend, events)
 	k.running.Go(func() {
 		if err := k.server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			logrus.Errorf("Datastore stopped serving: %v", err)
 		}
 	})
-	if !k.compacts {
-		k.running.Go(func() { compact(ctx, backend, compactInterval) })
-	}
+	k.running.Go(func() { compact(ctx, backend, compactInterval) })
 	return nil
+}
+
+// register offers etcd's API: kine's, but for the watches.
+func register(to *grpc.Server, backend server.Backend, events *history.History) {
+	bridge := server.New(backend, "unix", notifyInterval, etcdVersion)
+	etcdserverpb.RegisterKVServer(to, bridge)
+	etcdserverpb.RegisterLeaseServer(to, bridge)
+	etcdserverpb.RegisterClusterServer(to, bridge)
+	etcdserverpb.RegisterMaintenanceServer(to, bridge)
+	etcdserverpb.RegisterWatchServer(to, etcdapi.New(events, notifyInterval))
 }
 
 func listenPrivately(ctx context.Context, socket string) (net.Listener, error) {

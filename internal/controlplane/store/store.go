@@ -15,7 +15,6 @@ import (
 	"strings"
 
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/config"
-	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store/sqlite"
 )
 
 // Store is a datastore that speaks the etcd protocol. It is started once and stopped once.
@@ -32,32 +31,40 @@ var ErrOpen = errors.New("open the datastore")
 // New returns the store that the configuration names. The socket lies in runtimeDir, which must be private.
 func New(c config.Store, runtimeDir string) (Store, error) {
 	socket := filepath.Join(runtimeDir, "store.sock")
-	// A unix socket's path has 108 bytes in the kernel, the final zero included.
-	if len(socket) > 107 {
-		return nil, fmt.Errorf("socket path %q is longer than 107 bytes: choose a shorter temporary folder", socket)
-	}
 	switch c.Type {
 	case config.StoreMemory:
-		return &kine{endpoint: "memory://", socket: socket}, nil
+		return checked(&kine{open: openMemory, socket: socket})
 	case config.StoreSQLite:
-		if strings.ContainsAny(c.Path, "?%#") {
-			return nil, fmt.Errorf("sqlite path %q: must not contain ?, %% or #", c.Path)
-		}
-		return &kine{
-			endpoint: sqliteEndpoint(c.Path),
-			socket:   socket,
-			compacts: true,
-			prepare:  func(ctx context.Context) error { return prepareFile(ctx, c.Path) },
-		}, nil
+		return NewSQLite(c.Path, socket)
 	default:
 		return nil, fmt.Errorf("store type %q is not known: use %q or %q", c.Type, config.StoreSQLite, config.StoreMemory)
 	}
 }
 
-// sqliteEndpoint asks for full durability. The vacuum at start is off because it copies the whole file, which would
+// NewSQLite returns the store in a file, with the socket.
+func NewSQLite(path, socket string) (Store, error) {
+	if strings.ContainsAny(path, "?%#") {
+		return nil, fmt.Errorf("sqlite path %q: must not contain ?, %% or #", path)
+	}
+	dataSource := sqliteDataSource(path)
+	return checked(&kine{
+		open: openSQLite(dataSource), socket: socket, dataSource: dataSource,
+		prepare: func(ctx context.Context) error { return prepareFile(ctx, path) },
+	})
+}
+
+func checked(k *kine) (Store, error) {
+	// A unix socket's path has 108 bytes in the kernel, the final zero included.
+	if len(k.socket) > 107 {
+		return nil, fmt.Errorf("socket path %q is longer than 107 bytes: choose a shorter temporary folder", k.socket)
+	}
+	return k, nil
+}
+
+// sqliteDataSource asks for full durability. The vacuum at start is off because it copies the whole file, which would
 // make the start as slow as the data is large; freed pages are used again.
-func sqliteEndpoint(path string) string {
-	return sqlite.Scheme + "://" + path + "?_journal_mode=WAL&_busy_timeout=30000&_synchronous=FULL&_txlock=immediate" +
+func sqliteDataSource(path string) string {
+	return path + "?_journal_mode=WAL&_busy_timeout=30000&_synchronous=FULL&_txlock=immediate" +
 		"&_kine_disable_startup_vacuum=true"
 }
 

@@ -21,7 +21,7 @@ import (
 
 const timeout = 20 * time.Second
 
-func open(t *testing.T, c config.Store) (store.Store, *clientv3.Client) {
+func open(t testing.TB, c config.Store) (store.Store, *clientv3.Client) {
 	t.Helper()
 	s, err := store.New(c, t.TempDir())
 	if err != nil {
@@ -41,7 +41,7 @@ func open(t *testing.T, c config.Store) (store.Store, *clientv3.Client) {
 	return s, client
 }
 
-func stop(t *testing.T, s store.Store, client *clientv3.Client) {
+func stop(t testing.TB, s store.Store, client *clientv3.Client) {
 	t.Helper()
 	if err := client.Close(); err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("close the client: %v", err)
@@ -64,12 +64,18 @@ func create(ctx context.Context, c *clientv3.Client, key, value string) (bool, i
 }
 
 func update(ctx context.Context, c *clientv3.Client, key, value string, revision int64) (bool, error) {
+	ok, _, err := updateAt(ctx, c, key, value, revision)
+	return ok, err
+}
+
+// updateAt also returns the new revision.
+func updateAt(ctx context.Context, c *clientv3.Client, key, value string, revision int64) (bool, int64, error) {
 	r, err := c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", revision)).Then(clientv3.OpPut(key, value)).
 		Else(clientv3.OpGet(key)).Commit()
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
-	return r.Succeeded, nil
+	return r.Succeeded, r.Header.Revision, nil
 }
 
 // TestConformance is what every store must do for an API server.

@@ -12,7 +12,7 @@ import (
 // ErrNotRunning is returned for what needs a running host.
 var ErrNotRunning = errors.New("the host does not run; start it with `matry up`")
 
-// LoadImage imports a docker-archive or OCI tar, which may hold several images, so that pods can use it. It returns what
+// LoadImage imports a docker-archive or OCI tar, which may hold several images, so that pods on all nodes can use it. It returns what
 // was imported, one reference each.
 func LoadImage(ctx context.Context, dataDir, tar string) ([]string, error) {
 	layout, err := NewLayout(dataDir)
@@ -29,13 +29,17 @@ func LoadImage(ctx context.Context, dataDir, tar string) ([]string, error) {
 	if tar, err = filepath.Abs(tar); err != nil {
 		return nil, fmt.Errorf("image file: %w", err)
 	}
-	command := exec.CommandContext(ctx, filepath.Join(status.Options.ProgramsDir, "ctr"),
-		"--address", layout.ContainerdSocket(), "--namespace", "k8s.io", "images", "import", "--local", tar)
-	output, err := command.CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("import the images of %q: %w: %s", tar, err, strings.TrimSpace(string(output)))
+	var imported []string
+	for _, node := range layout.Nodes(status.Options.Nodes) {
+		command := exec.CommandContext(ctx, filepath.Join(status.Options.ProgramsDir, "ctr"),
+			"--address", node.ContainerdSocket(), "--namespace", "k8s.io", "images", "import", "--local", tar)
+		output, err := command.CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("import the images of %q: %w: %s", tar, err, strings.TrimSpace(string(output)))
+		}
+		imported = importedImages(string(output))
 	}
-	return importedImages(string(output)), nil
+	return imported, nil
 }
 
 // importedImages reads the lines "unpacking NAME (DIGEST)...done" that ctr prints.

@@ -23,6 +23,25 @@ type Layout struct {
 	DataDir string
 	// ID names everything that the host has outside of the data folder. It follows from DataDir.
 	ID string
+	// node is empty for the first node, whose folders are the host's own, or the name of the worker's folders.
+	node string
+}
+
+// worker is what the second node has in the names of its folders and cgroups.
+const worker = "worker"
+
+// Worker is the layout of the second node: the same host, with folders, a network namespace and cgroups of its own below.
+func (l Layout) Worker() Layout {
+	l.node = worker
+	return l
+}
+
+// Nodes are the layouts of so many nodes, 1 or 2.
+func (l Layout) Nodes(count int) []Layout {
+	if count < 2 {
+		return []Layout{l}
+	}
+	return []Layout{l, l.Worker()}
 }
 
 // NewLayout returns the layout of the host with this data folder. The folder need not exist.
@@ -58,12 +77,12 @@ func isUnusable(r rune) bool {
 
 // Data is a path in the data folder: what survives Stop.
 func (l Layout) Data(elements ...string) string {
-	return filepath.Join(append([]string{l.DataDir}, elements...)...)
+	return filepath.Join(append([]string{l.DataDir, l.node}, elements...)...)
 }
 
 // Run is a path in the folder of sockets and other things that end with the host.
 func (l Layout) Run(elements ...string) string {
-	return filepath.Join(append([]string{runRoot, l.ID}, elements...)...)
+	return filepath.Join(append([]string{runRoot, l.ID, l.node}, elements...)...)
 }
 
 // Kubeconfig of the administrator, for use from the machine.
@@ -87,11 +106,16 @@ func (l Layout) NetworkNamespace() string { return l.Run("netns") }
 // ContainerdSocket is where containerd listens.
 func (l Layout) ContainerdSocket() string { return l.Run("containerd.sock") }
 
-// CgroupRoot is the cgroup of all pods, in every hierarchy of the machine.
-func (l Layout) CgroupRoot() string { return "/matryoshka-" + l.ID }
+// Registries is the folder in which an administrator configures registries, for all nodes.
+func (l Layout) Registries() string { return filepath.Join(l.DataDir, "registries") }
 
-// NetworkName is the name of the pod network; CNI keeps files by it.
-func (l Layout) NetworkName() string { return "matryoshka-" + l.ID }
+// CgroupRoot is the cgroup of the node's pods, in every hierarchy of the machine. That of the worker is below the first node's.
+func (l Layout) CgroupRoot() string { return filepath.Join("/matryoshka-"+l.ID, l.node) }
+
+// NetworkName is the name of the node's pod network; CNI keeps files by it.
+func (l Layout) NetworkName() string {
+	return strings.TrimSuffix("matryoshka-"+l.ID+"-"+l.node, "-")
+}
 
 // EgressTable is the nftables table in the machine's own namespace; there is one only with egress by NAT.
 func (l Layout) EgressTable() string { return "matryoshka-" + l.ID }

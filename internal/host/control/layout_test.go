@@ -57,3 +57,27 @@ func TestLayoutKeepsSocketPathsShort(t *testing.T) {
 		t.Error("no data folder was accepted")
 	}
 }
+
+func TestWorkerHasAPlaceOfItsOwnInTheHost(t *testing.T) {
+	host, err := NewLayout("/data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker := host.Worker()
+	for first, second := range map[string]string{
+		host.Data("kubelet"): worker.Data("kubelet"), host.Run("netns"): worker.Run("netns"),
+		host.CgroupRoot(): worker.CgroupRoot(), host.ContainerdSocket(): worker.ContainerdSocket(), host.NetworkName(): worker.NetworkName(),
+	} {
+		if first == second {
+			t.Errorf("both nodes use %s", first)
+		}
+	}
+	// What is removed with the host is found by these.
+	if !strings.HasPrefix(worker.Run(), host.Run()+"/") || !strings.HasPrefix(worker.CgroupRoot(), host.CgroupRoot()+"/") ||
+		!strings.HasPrefix(worker.NetworkName(), host.NetworkName()+"-") || worker.processMark() != host.processMark() {
+		t.Errorf("%s, %s or %s is outside of the host", worker.Run(), worker.CgroupRoot(), worker.NetworkName())
+	}
+	if len(host.Nodes(1)) != 1 || len(host.Nodes(2)) != 2 || worker.Registries() != host.Registries() {
+		t.Error("the nodes are counted wrong, or configure registries apart")
+	}
+}

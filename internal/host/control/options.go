@@ -48,6 +48,8 @@ type Options struct {
 	// PullFrom lists addresses, ranges (CIDR) and host names that image pulls may reach although they are private or
 	// loopback addresses of the machine. All public addresses may be reached.
 	PullFrom []string `json:"pullFrom,omitempty"`
+	// Nodes is how many nodes the host has, 1 or 2; zero means 1.
+	Nodes int `json:"nodes,omitempty"`
 	// SandboxImage is the image of the pause container; empty means DefaultSandboxImage(). It is never pulled: it must be
 	// imported.
 	SandboxImage string `json:"sandboxImage,omitempty"`
@@ -68,6 +70,9 @@ func (o *Options) Complete() {
 	}
 	if o.Egress == "" {
 		o.Egress = EgressNone
+	}
+	if o.Nodes == 0 {
+		o.Nodes = 1
 	}
 	if o.SandboxImage == "" {
 		o.SandboxImage = DefaultSandboxImage()
@@ -98,6 +103,9 @@ func (o *Options) Validate() error {
 	if o.Egress != EgressNone && o.Egress != EgressNAT {
 		errs = append(errs, fmt.Errorf("--egress: %q is not known; use %q or %q", o.Egress, EgressNone, EgressNAT))
 	}
+	if o.Nodes < 1 || o.Nodes > 2 {
+		errs = append(errs, fmt.Errorf("--nodes: %d is not possible; a host has 1 or 2", o.Nodes))
+	}
 	for _, program := range Programs {
 		info, err := os.Stat(filepath.Join(o.ProgramsDir, program))
 		if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
@@ -124,6 +132,7 @@ func (o *Options) Arguments() []string {
 		"--front-door-port", strconv.Itoa(o.FrontDoorPort),
 		"--programs-dir", o.ProgramsDir,
 		"--egress", string(o.Egress),
+		"--nodes", strconv.Itoa(o.Nodes),
 		"--sandbox-image", o.SandboxImage,
 	}
 	for _, target := range o.PullFrom {

@@ -12,7 +12,7 @@ import (
 
 // ownEntries are what a host makes in its data folder; the lock comes last.
 var ownEntries = []string{
-	"kubeconfig", "datastore", "volumes", "containerd", "registries", "kubelet", "pod-logs", "container-logs", "pki", "logs",
+	"kubeconfig", "datastore", "volumes", "containerd", "registries", "kubelet", "pod-logs", "container-logs", "pki", "logs", worker,
 	"up.lock", "host.lock",
 }
 

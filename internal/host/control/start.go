@@ -43,18 +43,18 @@ func Start(ctx context.Context, options Options, onPhase func(Phase)) error {
 	} else if err := sameOptions(status, options); err != nil {
 		return err
 	}
-	return follow(ctx, layout, process, onPhase)
+	return follow(ctx, layout, process, len(options.Phases()), onPhase)
 }
 
 func sameOptions(status Status, options Options) error {
 	running := status.Options
 	isSame := running.APIPort == options.APIPort && running.FrontDoorPort == options.FrontDoorPort &&
-		running.Egress == options.Egress && slices.Equal(running.PullFrom, options.PullFrom)
+		running.Egress == options.Egress && max(running.Nodes, 1) == options.Nodes && slices.Equal(running.PullFrom, options.PullFrom)
 	if running.APIPort == 0 || isSame {
 		return nil
 	}
-	return fmt.Errorf("the host of %s runs already with --api-port %d --front-door-port %d --egress %s --pull-from %q; stop it first to start it with others",
-		options.DataDir, running.APIPort, running.FrontDoorPort, running.Egress, strings.Join(running.PullFrom, ","))
+	return fmt.Errorf("the host of %s runs already with --api-port %d --front-door-port %d --egress %s --nodes %d --pull-from %q; stop it first to start it with others",
+		options.DataDir, running.APIPort, running.FrontDoorPort, running.Egress, max(running.Nodes, 1), strings.Join(running.PullFrom, ","))
 }
 
 // launched is a host process that this process has started.
@@ -88,7 +88,7 @@ func launch(layout Layout, options Options) (*launched, error) {
 }
 
 // follow reports phases until the host runs, fails or ctx ends.
-func follow(ctx context.Context, layout Layout, process *launched, onPhase func(Phase)) error {
+func follow(ctx context.Context, layout Layout, process *launched, phases int, onPhase func(Phase)) error {
 	var exited chan error
 	if process != nil {
 		exited = process.exited
@@ -116,7 +116,7 @@ func follow(ctx context.Context, layout Layout, process *launched, onPhase func(
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the host: %w (%d of %d phases done; the log is %s)", ctx.Err(), reported, len(Phases), layout.LogFile())
+			return fmt.Errorf("wait for the host: %w (%d of %d phases done; the log is %s)", ctx.Err(), reported, phases, layout.LogFile())
 		case err := <-exited:
 			return startFailure(layout, process, err)
 		case <-tick.C:

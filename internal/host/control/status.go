@@ -22,12 +22,20 @@ const (
 	PhaseNodeRegistered PhaseName = "node registered"
 	PhaseDNS            PhaseName = "DNS"
 	PhaseNodeReady      PhaseName = "node Ready"
+	// PhaseWorkerReady is that of a host with two nodes only.
+	PhaseWorkerReady PhaseName = "second node Ready"
 )
 
 // Phases is all of them; a host is running when all are done.
-var Phases = []PhaseName{
-	PhaseNetwork, PhaseContainerd, PhaseDatastore, PhaseAPIServer,
-	PhaseStorage, PhaseNodeRegistered, PhaseDNS, PhaseNodeReady,
+func (o *Options) Phases() []PhaseName {
+	phases := []PhaseName{
+		PhaseNetwork, PhaseContainerd, PhaseDatastore, PhaseAPIServer,
+		PhaseStorage, PhaseNodeRegistered, PhaseDNS, PhaseNodeReady,
+	}
+	if o.Nodes > 1 {
+		phases = append(phases, PhaseWorkerReady)
+	}
+	return phases
 }
 
 // Phase is one step that has ended.

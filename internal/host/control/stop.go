@@ -88,7 +88,7 @@ func Clean(ctx context.Context, layout Layout) error {
 	}
 	err := errors.Join(
 		// Elsewhere in the data folder an administrator may have mounted a disk.
-		unmountAll(layout.Run(), layout.Data("kubelet"), layout.Data("containerd")),
+		unmountAll(layout.Run(), layout.Data("kubelet"), layout.Data("containerd"), layout.Worker().Data("kubelet"), layout.Worker().Data("containerd")),
 		removeCgroups(ctx, layout),
 		removeEgress(ctx, layout),
 		removeLeftFiles(layout),

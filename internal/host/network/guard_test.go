@@ -26,6 +26,10 @@ var (
 	podSpoofed = netip.MustParsePrefix("10.244.0.3/32")
 )
 
+// patience is how long a packet may take. A first packet that comes before the link is up is lost, and TCP sends it again after a
+// second.
+const patience = 3 * time.Second
+
 // A pod that may change its own network must reach neither what listens on the node's loopback address, nor anything with
 // another pod's address.
 func TestPodsReachNeitherLoopbackNorAnythingInAnothersName(t *testing.T) {
@@ -159,7 +163,7 @@ func listenAndAnswer(t *testing.T, path, address string) (at string) {
 func dialFrom(t *testing.T, path string, from netip.Prefix, to string) error {
 	t.Helper()
 	return Inside(path, func() error {
-		dialer := net.Dialer{Timeout: 500 * time.Millisecond, LocalAddr: &net.TCPAddr{IP: from.Addr().AsSlice()}}
+		dialer := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: from.Addr().AsSlice()}}
 		conn, err := dialer.DialContext(t.Context(), "tcp4", to)
 		if err == nil {
 			conn.Close()
@@ -192,7 +196,7 @@ func datagramArrives(t *testing.T, host, pod string, from netip.Prefix) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := receiver.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+	if err := receiver.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	_, _, err = receiver.ReadFrom(make([]byte, 1))

@@ -26,7 +26,7 @@ func Ensure(ctx context.Context, path string) (made bool, err error) {
 		}
 		made = true
 	}
-	return made, Inside(path, func() error { return configure(ctx) })
+	return made, Inside(path, func() error { return configure(ctx, NodeAddress, DNSAddress) })
 }
 
 // isPinned says whether path is a pinned namespace, and not an empty file that a switched-off machine has left.
@@ -121,8 +121,9 @@ func Listen(ctx context.Context, path, address string) (net.Listener, error) {
 	return listener, err
 }
 
-// configure brings the namespace that the thread is in to its wanted state, from whatever state it is in.
-func configure(ctx context.Context) error {
+// configure brings the namespace that the thread is in to its wanted state, from whatever state it is in. The addresses are the
+// node's own.
+func configure(ctx context.Context, addresses ...netip.Addr) error {
 	loopback, err := netlink.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("find the loopback link: %w", err)
@@ -130,7 +131,7 @@ func configure(ctx context.Context) error {
 	if err := netlink.LinkSetUp(loopback); err != nil {
 		return fmt.Errorf("set the loopback link up: %w", err)
 	}
-	node, err := ensureNodeLink()
+	node, err := ensureNodeLink(addresses)
 	if err != nil {
 		return err
 	}
@@ -169,7 +170,7 @@ func setSysctls() error {
 	return nil
 }
 
-func ensureNodeLink() (netlink.Link, error) {
+func ensureNodeLink(addresses []netip.Addr) (netlink.Link, error) {
 	link, err := netlink.LinkByName(nodeLink)
 	var missing netlink.LinkNotFoundError
 	if errors.As(err, &missing) {
@@ -183,7 +184,7 @@ func ensureNodeLink() (netlink.Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the link %s: %w", nodeLink, err)
 	}
-	for _, address := range []netip.Addr{NodeAddress, DNSAddress} {
+	for _, address := range addresses {
 		if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(address, 32))}); err != nil {
 			return nil, fmt.Errorf("give the node the address %s: %w", address, err)
 		}

@@ -80,7 +80,7 @@ func controllerFlags(files pki.Files) []string {
 		"--secure-port=0",
 		"--allocate-node-cidrs=true",
 		"--cluster-cidr=" + network.PodRange.String(),
-		"--node-cidr-mask-size=" + strconv.Itoa(network.PodRange.Bits()),
+		"--node-cidr-mask-size=" + strconv.Itoa(network.NodePods.Bits()),
 		"--service-cluster-ip-range=" + network.ServiceRange.String(),
 		"--cluster-signing-cert-file=" + files.CA(),
 		"--cluster-signing-key-file=" + files.CAKey(),

@@ -5,24 +5,22 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
-	"github.com/k3s-io/kine/pkg/endpoint"
 	_ "modernc.org/sqlite" // The driver for the look at the pages; kine uses it too.
 
-	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store/sqlite"
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store"
 	"github.com/matryoshka-dev/matryoshka/internal/host/control"
 )
 
-// datastore is kine in front of SQLite, with the API of etcd on a unix socket.
-type datastore struct {
-	cancel context.CancelFunc
-	wait   sync.WaitGroup
-}
+// openTimeout bounds the opening; a large log of writes has to be read first.
+const openTimeout = time.Minute
+
+// datastore is kine in front of SQLite, with the API of etcd on a unix socket: what a control plane has, too.
+type datastore struct{ store store.Store }
 
 func datastoreSocket(layout control.Layout) string { return layout.Run("kine.sock") }
 
@@ -35,35 +33,16 @@ func startDatastore(layout control.Layout) (*datastore, error) {
 	if err := checkDatabase(path); err != nil {
 		return nil, err
 	}
-	// A killed process leaves its socket behind.
-	socket := datastoreSocket(layout)
-	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove the old socket of the datastore: %w", err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	store := &datastore{cancel: cancel}
-	_, err := endpoint.Listen(ctx, endpoint.Config{
-		Listener: "unix://" + socket,
-		Endpoint: sqlite.Scheme + "://" + path + "?_journal=WAL&cache=shared&_busy_timeout=30000&_txlock=immediate",
-		// kine takes no zero values.
-		NotifyInterval:   5 * time.Second,
-		CompactInterval:  5 * time.Minute,
-		CompactTimeout:   5 * time.Second,
-		CompactMinRetain: 1000,
-		CompactBatchSize: 1000,
-		PollBatchSize:    500,
-		PollInterval:     time.Second,
-		WaitGroup:        &store.wait,
-	})
+	opened, err := store.NewSQLite(path, datastoreSocket(layout))
 	if err != nil {
-		cancel()
-		return nil, fmt.Errorf("open the datastore %s: %w; if it is damaged, restore the data folder from a backup or remove it with `matry down --purge`", path, err)
-	}
-	if err := answers(ctx, socket); err != nil {
-		cancel()
 		return nil, err
 	}
-	return store, nil
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	if _, err := opened.Start(ctx); err != nil {
+		return nil, fmt.Errorf("open the datastore %s: %w; if it is damaged, restore the data folder from a backup or remove it with `matry down --purge`", path, err)
+	}
+	return &datastore{opened}, nil
 }
 
 // checkTimeout bounds the look at the pages of a large database.
@@ -123,16 +102,11 @@ func damaged(path string, reason error) error {
 	return fmt.Errorf("the datastore %s is damaged: %w; restore the data folder from a backup or remove it with `matry down --purge`", path, reason)
 }
 
-func answers(ctx context.Context, socket string) error {
-	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", socket)
-	if err != nil {
-		return fmt.Errorf("reach the datastore: %w", err)
-	}
-	return conn.Close()
-}
-
 // stop ends the store. It does not wait for long for clients that do not let go: what was acknowledged is on the disk.
 func (d *datastore) stop() {
-	d.cancel()
-	waitAtMost(500*time.Millisecond, d.wait.Wait)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := d.store.Stop(ctx); err != nil {
+		slog.Warn("The datastore does not end", "err", err)
+	}
 }

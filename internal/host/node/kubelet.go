@@ -18,16 +18,16 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/host/pki"
 )
 
-// maxPods fits the address range of the pods, a /22.
+// maxPods fits the address range of a node's pods, a /22.
 const maxPods = 500
 
-func runKubelet(ctx context.Context, layout control.Layout, files pki.Files, fence fence) error {
-	server, err := kubeletServer(layout, files)
+func runKubelet(ctx context.Context, node place, files pki.Files, fence fence) error {
+	server, err := kubeletServer(node, files)
 	if err != nil {
 		return err
 	}
 	// Two hosts on one machine must not tidy up each other's links to logs.
-	kubelet.ContainerLogsDir = layout.Data("container-logs")
+	kubelet.ContainerLogsDir = node.layout.Data("container-logs")
 	dependencies, err := kubeletapp.UnsecuredDependencies(ctx, server, utilfeature.DefaultFeatureGate)
 	if err != nil {
 		return fmt.Errorf("dependencies of the kubelet: %w", err)
@@ -44,14 +44,15 @@ func runKubelet(ctx context.Context, layout control.Layout, files pki.Files, fen
 	return nil
 }
 
-func kubeletServer(layout control.Layout, files pki.Files) (*kubeletoptions.KubeletServer, error) {
+func kubeletServer(node place, files pki.Files) (*kubeletoptions.KubeletServer, error) {
+	layout := node.layout
 	server, err := kubeletoptions.NewKubeletServer()
 	if err != nil {
 		return nil, fmt.Errorf("make the options of the kubelet: %w", err)
 	}
-	server.KubeConfig = files.Kubeconfig(pki.Kubelet)
-	server.HostnameOverride = Name
-	server.NodeIP = network.NodeAddress.String()
+	server.KubeConfig = files.Kubeconfig(node.kubelet)
+	server.HostnameOverride = node.name
+	server.NodeIP = node.address.String()
 	server.RootDirectory = layout.Data("kubelet")
 	server.CertDirectory = layout.Data("kubelet", "pki")
 
@@ -68,7 +69,7 @@ func kubeletServer(layout control.Layout, files pki.Files) (*kubeletoptions.Kube
 	c.MaxPods = maxPods
 	// The machine's firewall is none of ours, and the namespace has nothing that needs the kubelet's chains.
 	c.MakeIPTablesUtilChains = false
-	c.Address = network.NodeAddress.String()
+	c.Address = node.address.String()
 	c.Port = network.KubeletPort
 	c.ReadOnlyPort = 0
 	c.HealthzPort = 0
@@ -76,8 +77,8 @@ func kubeletServer(layout control.Layout, files pki.Files) (*kubeletoptions.Kube
 	c.Authentication.Webhook.Enabled = true
 	c.Authentication.Anonymous.Enabled = false
 	c.Authorization.Mode = kubeletconfig.KubeletAuthorizationModeWebhook
-	c.TLSCertFile = files.KubeletCert()
-	c.TLSPrivateKeyFile = files.KubeletKey()
+	c.TLSCertFile = files.KubeletCert(node.kubelet)
+	c.TLSPrivateKeyFile = files.KubeletKey(node.kubelet)
 	c.ClusterDomain = ClusterDomain
 	c.ClusterDNS = []string{network.DNSService.String()}
 	c.ResolverConfig = layout.Run("resolv.conf")

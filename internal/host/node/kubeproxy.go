@@ -7,7 +7,6 @@ import (
 
 	kubeproxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 
-	"github.com/matryoshka-dev/matryoshka/internal/host/control"
 	"github.com/matryoshka-dev/matryoshka/internal/host/network"
 	"github.com/matryoshka-dev/matryoshka/internal/host/pki"
 )
@@ -35,10 +34,10 @@ nftables:
   syncPeriod: 30s
 `
 
-func runKubeProxy(ctx context.Context, layout control.Layout, files pki.Files) error {
-	node := network.NodeAddress.String()
-	content := fmt.Sprintf(proxyConfig, Name, node, network.PodRange, node+"/32", files.Kubeconfig(pki.KubeProxy))
-	path := layout.Run("kube-proxy.yaml")
+func runKubeProxy(ctx context.Context, node place, files pki.Files) error {
+	address := node.address.String()
+	content := fmt.Sprintf(proxyConfig, node.name, address, network.PodRange, address+"/32", files.Kubeconfig(pki.KubeProxy))
+	path := node.layout.Run("kube-proxy.yaml")
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		return fmt.Errorf("write the configuration of kube-proxy: %w", err)
 	}

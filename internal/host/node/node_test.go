@@ -121,9 +121,17 @@ func TestKubeletKeepsToItsHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := kubeletServer(layout, testFiles(t))
+	config := Config{Layout: layout}
+	server, err := kubeletServer(config.node(), testFiles(t))
 	if err != nil {
 		t.Fatal(err)
+	}
+	worker, err := kubeletServer(config.worker(), testFiles(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if worker.RootDirectory == server.RootDirectory || worker.CgroupRoot == server.CgroupRoot || worker.ContainerRuntimeEndpoint == server.ContainerRuntimeEndpoint {
+		t.Errorf("the kubelets of both nodes share %q, %q or %q", worker.RootDirectory, worker.CgroupRoot, worker.ContainerRuntimeEndpoint)
 	}
 	for what, path := range map[string]string{
 		"root": server.RootDirectory, "certificates": server.CertDirectory,

@@ -73,14 +73,7 @@ func run(ctx context.Context, config Config, report *phases) error {
 	if err := writeResolverConfig(layout); err != nil {
 		return err
 	}
-	files, err := pki.Ensure(layout.Data("pki"), pki.Names{
-		NodeName:          Name,
-		NodeAddress:       network.NodeAddress.AsSlice(),
-		ServiceAddress:    network.APIService.AsSlice(),
-		InsideServer:      "https://" + net.JoinHostPort(network.NodeAddress.String(), strconv.Itoa(network.APIPort)),
-		OutsideServer:     "https://127.0.0.1:" + strconv.Itoa(config.Options.APIPort),
-		OutsideKubeconfig: layout.Kubeconfig(),
-	})
+	files, err := pki.Ensure(layout.Data("pki"), config.names())
 	if err != nil {
 		return err
 	}
@@ -95,6 +88,21 @@ func run(ctx context.Context, config Config, report *phases) error {
 		return err
 	}
 	return runComponents(ctx, config, files, report)
+}
+
+func (c *Config) names() pki.Names {
+	names := pki.Names{
+		NodeName:          Name,
+		NodeAddress:       network.NodeAddress.AsSlice(),
+		ServiceAddress:    network.APIService.AsSlice(),
+		InsideServer:      "https://" + net.JoinHostPort(network.NodeAddress.String(), strconv.Itoa(network.APIPort)),
+		OutsideServer:     "https://127.0.0.1:" + strconv.Itoa(c.Options.APIPort),
+		OutsideKubeconfig: c.Layout.Kubeconfig(),
+	}
+	if c.Options.Nodes > 1 {
+		names.WorkerName, names.WorkerAddress = WorkerName, network.WorkerAddress.AsSlice()
+	}
+	return names
 }
 
 func runComponents(ctx context.Context, config Config, files pki.Files, report *phases) error {
@@ -137,14 +145,8 @@ func startOthers(g *group, config Config, files pki.Files, report *phases, apiSe
 		return err
 	}
 	// These have rights without RBAC, whose first objects the API server still has to make: they start beside that.
-	layout := config.Layout
-	g.start("kubelet", func(ctx context.Context) error {
-		// It gives up when the runtime does not answer its first call.
-		if err := waitForRuntime(ctx, layout); err != nil {
-			return err
-		}
-		return runKubelet(ctx, layout, files, policies.Fence)
-	})
+	layout, node := config.Layout, config.node()
+	g.startKubelet(node, files, policies.Fence)
 	g.start("kube-controller-manager", func(ctx context.Context) error { return runControllers(ctx, files) })
 	g.start("cluster DNS", func(ctx context.Context) error {
 		return dns.Run(ctx, dns.Config{
@@ -156,7 +158,9 @@ func startOthers(g *group, config Config, files pki.Files, report *phases, apiSe
 	g.start("storage", func(ctx context.Context) error { return runStorage(ctx, layout, client, config.Logger, report) })
 	g.start("network policies", policies.Run)
 	g.start("start of DNS", func(ctx context.Context) error { return watchDNS(ctx, client, report) })
-	g.start("start of the node", func(ctx context.Context) error { return watchNode(ctx, client, report) })
+	g.start("start of the node", func(ctx context.Context) error {
+		return watchNode(ctx, client, Name, report.track(control.PhaseNodeRegistered), report.track(control.PhaseNodeReady))
+	})
 
 	if err := waitForAPI(g.ctx, client); err != nil {
 		return err
@@ -167,8 +171,23 @@ func startOthers(g *group, config Config, files pki.Files, report *phases, apiSe
 			Layout: layout, Files: files, ProgramDir: config.Options.ProgramsDir, Logger: config.Logger,
 		})
 	})
-	g.start("kube-proxy", func(ctx context.Context) error { return runKubeProxy(ctx, layout, files) })
+	g.start("kube-proxy", func(ctx context.Context) error { return runKubeProxy(ctx, node, files) })
+	if config.Options.Nodes < 2 {
+		if err := forgetWorker(g.ctx, client); err != nil {
+			return err
+		}
+	}
 	return apiServerDone()
+}
+
+func (g *group) startKubelet(node place, files pki.Files, fence fence) {
+	g.start("kubelet", func(ctx context.Context) error {
+		// It gives up when the runtime does not answer its first call.
+		if err := waitForRuntime(ctx, node.layout); err != nil {
+			return err
+		}
+		return runKubelet(ctx, node, files, fence)
+	})
 }
 
 func newClient(kubeconfig string) (kubernetes.Interface, error) {
@@ -247,13 +266,12 @@ func watchDNS(ctx context.Context, client kubernetes.Interface, report *phases) 
 	return reportAndStay(ctx, done)
 }
 
-// watchNode waits until the node is there, is Ready and takes pods.
-func watchNode(ctx context.Context, client kubernetes.Interface, report *phases) error {
-	registered, ready := report.track(control.PhaseNodeRegistered), report.track(control.PhaseNodeReady)
+// watchNode waits until the node is there, is Ready and takes pods, and reports both.
+func watchNode(ctx context.Context, client kubernetes.Interface, name string, registered, ready func() error) error {
 	// The API tells time in whole seconds.
 	start := time.Now().Truncate(time.Second)
 	err := poll(ctx, func(ctx context.Context) bool {
-		node, err := client.CoreV1().Nodes().Get(ctx, Name, metav1.GetOptions{})
+		node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 		return err == nil && isReportedSince(node, start)
 	})
 	if err != nil {
@@ -263,7 +281,7 @@ func watchNode(ctx context.Context, client kubernetes.Interface, report *phases)
 		return err
 	}
 	err = poll(ctx, func(ctx context.Context) bool {
-		node, err := client.CoreV1().Nodes().Get(ctx, Name, metav1.GetOptions{})
+		node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 		return err == nil && isReportedSince(node, start) && takesPods(node)
 	})
 	if err != nil {

@@ -48,11 +48,11 @@ func (f Files) KubeletClientCert() string { return f.path("apiserver-kubelet-cli
 // KubeletClientKey is the key of KubeletClientCert.
 func (f Files) KubeletClientKey() string { return f.path("apiserver-kubelet-client.key") }
 
-// KubeletCert is what the kubelet shows to its clients.
-func (f Files) KubeletCert() string { return f.path("kubelet.crt") }
+// KubeletCert is what a kubelet, Kubelet or WorkerKubelet, shows to its clients.
+func (f Files) KubeletCert(kubelet string) string { return f.path(kubelet + ".crt") }
 
 // KubeletKey is the key of KubeletCert.
-func (f Files) KubeletKey() string { return f.path("kubelet.key") }
+func (f Files) KubeletKey(kubelet string) string { return f.path(kubelet + ".key") }
 
 // MetricsServerCert is what the metrics server shows to the API server.
 func (f Files) MetricsServerCert() string { return f.path("metrics-server.crt") }
@@ -74,6 +74,7 @@ const (
 	ControllerManager = "controller-manager"
 	Scheduler         = "scheduler"
 	Kubelet           = "kubelet"
+	WorkerKubelet     = "worker-kubelet"
 	KubeProxy         = "kube-proxy"
 	MetricsServer     = "metrics-server"
 )
@@ -83,9 +84,12 @@ const MetricsServerUser = "system:metrics-server"
 
 // Names says what the certificates are for.
 type Names struct {
-	// NodeName and NodeAddress of the one node.
+	// NodeName and NodeAddress of the first node.
 	NodeName    string
 	NodeAddress net.IP
+	// WorkerName and WorkerAddress of the second node; empty without one.
+	WorkerName    string
+	WorkerAddress net.IP
 	// ServiceAddress of the API server in the cluster.
 	ServiceAddress net.IP
 	// InsideServer is the API server's URL for the components; OutsideServer the one for the administrator.
@@ -94,9 +98,12 @@ type Names struct {
 	OutsideKubeconfig string
 }
 
+// In is the files of a folder that Ensure has filled.
+func In(folder string) Files { return Files{folder: folder} }
+
 // Ensure makes what is missing in the folder, and everything that the authorities sign anew.
 func Ensure(folder string, names Names) (Files, error) {
-	files := Files{folder: folder}
+	files := In(folder)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return files, fmt.Errorf("make the folder of keys: %w", err)
 	}
@@ -117,21 +124,29 @@ func Ensure(folder string, names Names) (Files, error) {
 	return files, writeKubeconfigs(files, ca, names)
 }
 
+// signed is a certificate to be made.
+type signed struct {
+	by *authority
+	request
+}
+
+// kubeletServer is what a kubelet shows.
+func kubeletServer(name string, address net.IP) request {
+	return request{
+		commonName: "system:node:" + name, organization: []string{"system:nodes"}, usage: x509.ExtKeyUsageServerAuth,
+		dnsNames: []string{name}, addresses: []net.IP{address},
+	}
+}
+
 func signFiles(files Files, ca, frontProxy *authority, names Names) error {
 	loopback := net.IPv4(127, 0, 0, 1)
-	certificates := map[string]struct {
-		by *authority
-		request
-	}{
+	certificates := map[string]signed{
 		"apiserver": {ca, request{
 			commonName: "kube-apiserver", usage: x509.ExtKeyUsageServerAuth,
 			dnsNames:  []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost", names.NodeName},
 			addresses: []net.IP{loopback, names.NodeAddress, names.ServiceAddress},
 		}},
-		"kubelet": {ca, request{
-			commonName: "system:node:" + names.NodeName, organization: []string{"system:nodes"}, usage: x509.ExtKeyUsageServerAuth,
-			dnsNames: []string{names.NodeName}, addresses: []net.IP{names.NodeAddress},
-		}},
+		Kubelet: {ca, kubeletServer(names.NodeName, names.NodeAddress)},
 		"apiserver-kubelet-client": {ca, request{
 			commonName: "kube-apiserver-kubelet-client", organization: []string{"system:masters"}, usage: x509.ExtKeyUsageClientAuth,
 		}},
@@ -140,6 +155,9 @@ func signFiles(files Files, ca, frontProxy *authority, names Names) error {
 			dnsNames: []string{"metrics-server.kube-system.svc"}, addresses: []net.IP{names.NodeAddress},
 		}},
 		"front-proxy-client": {frontProxy, request{commonName: "front-proxy-client", usage: x509.ExtKeyUsageClientAuth}},
+	}
+	if names.WorkerName != "" {
+		certificates[WorkerKubelet] = signed{ca, kubeletServer(names.WorkerName, names.WorkerAddress)}
 	}
 	for name, certificate := range certificates {
 		certPEM, keyPEM, err := certificate.by.sign(certificate.request)
@@ -167,6 +185,9 @@ func writeKubeconfigs(files Files, ca *authority, names Names) error {
 		Kubelet:           {commonName: "system:node:" + names.NodeName, organization: []string{"system:nodes"}},
 		KubeProxy:         {commonName: "system:kube-proxy"},
 		MetricsServer:     {commonName: MetricsServerUser},
+	}
+	if names.WorkerName != "" {
+		users[WorkerKubelet] = request{commonName: "system:node:" + names.WorkerName, organization: []string{"system:nodes"}}
 	}
 	for name, user := range users {
 		user.usage = x509.ExtKeyUsageClientAuth

@@ -1,6 +1,6 @@
 // Package storage is the dynamic provisioner of an embedded host: a PersistentVolume is a folder in the data folder.
 //
-// Volumes are bound at once, since there is one node only. Sizes are not enforced. Its invariant: it removes a folder only
+// Volumes are bound at once, since they are on the first node only. Sizes are not enforced. Its invariant: it removes a folder only
 // for a PersistentVolume that it made, that is released or being deleted, and whose reclaim policy says so.
 package storage
 

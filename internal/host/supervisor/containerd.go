@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,22 +81,23 @@ type containerd struct {
 	log     *boundedLog
 }
 
-func newContainerd(layout control.Layout, options control.Options, proxy string) (*containerd, error) {
+// newContainerd prepares that of the node that the layout is of, which gives its pods addresses of the range.
+func newContainerd(layout control.Layout, options control.Options, pods netip.Prefix, proxy string) (*containerd, error) {
 	c := &containerd{layout: layout, options: options, proxy: proxy, config: layout.Run("containerd.toml")}
 	conf := layout.Run("cni")
-	for _, folder := range []string{conf, layout.Run("s"), layout.Data("registries")} {
+	for _, folder := range []string{conf, layout.Run("s"), layout.Registries(), layout.Data("logs")} {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return nil, fmt.Errorf("prepare containerd: %w", err)
 		}
 	}
 	text := fmt.Sprintf(containerdConfig,
 		layout.Data("containerd"), layout.Run("containerd"), layout.ContainerdSocket(), layout.Data("containerd", "opt"),
-		layout.Run("s"), snapshotter(layout.DataDir), options.SandboxImage, layout.Data("registries"),
+		layout.Run("s"), snapshotter(layout.DataDir), options.SandboxImage, layout.Registries(),
 		options.ProgramsDir, conf, filepath.Join(options.ProgramsDir, "runc"), layout.Run("runc"))
 	if err := os.WriteFile(c.config, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("write the configuration of containerd: %w", err)
 	}
-	net := fmt.Sprintf(networkConfig, layout.NetworkName(), layout.Run("addresses"), network.PodRange.String())
+	net := fmt.Sprintf(networkConfig, layout.NetworkName(), layout.Run("addresses"), pods.String())
 	if err := os.WriteFile(filepath.Join(conf, "10-matryoshka.conflist"), []byte(net), 0o600); err != nil {
 		return nil, fmt.Errorf("write the configuration of the pod network: %w", err)
 	}

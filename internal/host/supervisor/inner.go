@@ -8,13 +8,17 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 
 	"github.com/matryoshka-dev/matryoshka/internal/host/control"
 )
 
-// InnerCommand is the hidden command of the inner process, below `matryd host`.
-const InnerCommand = "inner"
+// The hidden commands below `matryd host`: that of the inner process, and that of the second node.
+const (
+	InnerCommand  = "inner"
+	WorkerCommand = "worker"
+)
 
 // The files that the inner process inherits.
 const (
@@ -22,6 +26,9 @@ const (
 	FrontDoorListenerFile
 	ReportFile
 )
+
+// WorkerReportFile is the only file that the second node's process inherits.
+const WorkerReportFile = 3
 
 // Report is one line that the inner process writes: the end of a phase, or why it ends.
 type Report struct {
@@ -33,14 +40,16 @@ type Report struct {
 // maxReport bounds a line of the inner process.
 const maxReport = 64 << 10
 
-// innerProcess runs this program again, inside.
+// innerProcess runs this program again, inside the network namespace of a node.
 type innerProcess struct {
-	layout    control.Layout
-	options   control.Options
-	listeners *listeners
-	upstream  string
-	status    *statusWriter
-	log       io.Writer
+	layout  control.Layout // the node's
+	command string
+	options control.Options
+	// files are inherited, before the one for reports.
+	files    []*os.File
+	upstream string
+	status   *statusWriter
+	log      io.Writer
 }
 
 func (p *innerProcess) start() (*runningProcess, error) {
@@ -49,7 +58,7 @@ func (p *innerProcess) start() (*runningProcess, error) {
 		return nil, fmt.Errorf("make the pipe for reports: %w", err)
 	}
 	defer write.Close()
-	args := append([]string{"host", InnerCommand}, p.options.Arguments()[1:]...)
+	args := append([]string{"host", p.command}, p.options.Arguments()[1:]...)
 	if p.upstream != "" {
 		args = append(args, "--dns-upstream", p.upstream)
 	}
@@ -57,7 +66,7 @@ func (p *innerProcess) start() (*runningProcess, error) {
 	//nolint:noctx // keepRunning ends it, with SIGTERM first; a context would kill it
 	command := exec.Command("/proc/self/exe", args...)
 	command.Args[0] = "matryd"
-	command.ExtraFiles = []*os.File{p.listeners.api, p.listeners.frontDoor, write}
+	command.ExtraFiles = append(slices.Clone(p.files), write)
 	running, err := startInside(p.layout, command, p.log)
 	if err != nil {
 		reports.Close()

@@ -12,12 +12,14 @@ import (
 // statusWriter keeps the status file current.
 type statusWriter struct {
 	layout control.Layout
-	mu     sync.Mutex
-	status control.Status
+	// nodeReady is closed when the first node is Ready for the first time.
+	nodeReady chan struct{}
+	mu        sync.Mutex
+	status    control.Status
 }
 
 func newStatusWriter(layout control.Layout, options control.Options, started time.Time) *statusWriter {
-	return &statusWriter{layout: layout, status: control.Status{
+	return &statusWriter{layout: layout, nodeReady: make(chan struct{}), status: control.Status{
 		State: control.Starting, PID: os.Getpid(), StartedAt: started, Options: options,
 	}}
 }
@@ -47,7 +49,10 @@ func (w *statusWriter) ended(name control.PhaseName, took time.Duration) error {
 			return
 		}
 		s.Phases = append(s.Phases, control.Phase{Name: name, At: time.Since(s.StartedAt), Took: took})
-		if len(s.Phases) == len(control.Phases) {
+		if name == control.PhaseNodeReady {
+			close(w.nodeReady)
+		}
+		if len(s.Phases) == len(s.Options.Phases()) {
 			s.State = control.Running
 		}
 	})

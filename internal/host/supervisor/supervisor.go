@@ -89,6 +89,11 @@ func supervise(ctx context.Context, layout control.Layout, options control.Optio
 	if _, err := network.Ensure(ctx, layout.NetworkNamespace()); err != nil {
 		return err
 	}
+	if options.Nodes > 1 {
+		if err := makeWorkerNetwork(ctx, layout); err != nil {
+			return err
+		}
+	}
 	upstream, err := openEgress(ctx, layout, options)
 	if err != nil {
 		return err
@@ -96,53 +101,57 @@ func supervise(ctx context.Context, layout control.Layout, options control.Optio
 	if err := done(); err != nil {
 		return err
 	}
-	pulls, err := startPulls(ctx, layout, options.PullFrom, logger)
-	if err != nil {
-		return err
+	first := &nodeProcesses{
+		pods: network.NodePods, status: status, logger: logger, containerdDone: status.track(control.PhaseContainerd),
+		inner: &innerProcess{
+			layout: layout, command: InnerCommand, options: options, files: []*os.File{listeners.api, listeners.frontDoor},
+			upstream: upstream, status: status, log: log,
+		},
 	}
-	defer pulls.stop()
-
-	containerd, err := newContainerd(layout, options, pulls.address())
-	if err != nil {
-		return err
+	if options.Nodes == 1 {
+		return first.run(ctx)
 	}
-	defer func() { _ = containerd.log.Close() }() // Every line was written at once.
-	inner := &innerProcess{layout: layout, options: options, listeners: listeners, upstream: upstream, status: status, log: log}
+	second := &nodeProcesses{
+		name: " of the second node", pods: network.WorkerPods, status: status, logger: logger, containerdDone: func() error { return nil },
+		inner: &innerProcess{layout: layout.Worker(), command: WorkerCommand, options: options, status: status, log: log},
+	}
+	return runBoth(ctx, first, second, status.nodeReady)
+}
 
-	runtimeCtx, stopRuntime := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopRuntime()
-	runtimeEnded := make(chan error, 1)
-	containerdDone := status.track(control.PhaseContainerd)
-	go func() {
-		runtimeEnded <- keepRunning(runtimeCtx, "containerd", containerd.start, status, logger)
-	}()
-	answering := make(chan error, 1)
-	go func() {
-		if err := containerd.waitForSocket(runtimeCtx); err != nil {
-			answering <- nil // It ended; keepRunning says why.
-			return
-		}
-		answering <- containerdDone()
-	}()
+func makeWorkerNetwork(ctx context.Context, layout control.Layout) error {
+	if err := os.MkdirAll(layout.Worker().Run(), 0o711); err != nil {
+		return fmt.Errorf("make the folder of the second node's sockets: %w", err)
+	}
+	return network.EnsureWorker(ctx, layout.NetworkNamespace(), layout.Worker().NetworkNamespace())
+}
 
-	innerCtx, stopInner := context.WithCancel(ctx)
-	defer stopInner()
-	innerEnded := make(chan error, 1)
-	go func() {
-		innerEnded <- keepRunning(innerCtx, "the inner process", inner.start, status, logger)
-	}()
-
-	var result error
+// runBoth starts the second node when the first one is Ready: it needs the control plane, and the ranges of pods are given out in
+// that order. The end of either is that of both, the second one's first.
+func runBoth(ctx context.Context, first, second *nodeProcesses, firstReady <-chan struct{}) error {
+	firstCtx, stopFirst := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopFirst()
+	firstEnded := make(chan error, 1)
+	go func() { firstEnded <- first.run(firstCtx) }()
 	select {
-	case result = <-runtimeEnded:
-		stopInner()
-		result = errors.Join(result, <-innerEnded)
-	case result = <-innerEnded:
-		stopRuntime()
-		result = errors.Join(result, <-runtimeEnded)
+	case err := <-firstEnded:
+		return err
+	case <-ctx.Done():
+		stopFirst()
+		return <-firstEnded
+	case <-firstReady:
 	}
-	stopRuntime()
-	return errors.Join(result, <-answering)
+	secondCtx, stopSecond := context.WithCancel(ctx)
+	defer stopSecond()
+	secondEnded := make(chan error, 1)
+	go func() { secondEnded <- second.run(secondCtx) }()
+	select {
+	case err := <-firstEnded:
+		stopSecond()
+		return errors.Join(err, <-secondEnded)
+	case err := <-secondEnded:
+		stopFirst()
+		return errors.Join(err, <-firstEnded)
+	}
 }
 
 // listeners on 127.0.0.1 of the machine, as files that a process can be handed.

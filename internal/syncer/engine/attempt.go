@@ -5,11 +5,10 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 )
 
 // attempt is one Reconcile of a key, as its calls show it. It goes with the context to where the calls are made, so that
@@ -18,9 +17,48 @@ type attempt struct {
 	kind    string
 	metrics *metrics
 	why     cause
+	// writes counts what is written to the host for the tenant; nil means that nobody does.
+	writes *writeMeter
+	// own tells what was written by us; nil means that nothing was.
+	own *ownWrites
+	// isPutBack says that somebody had changed the copy, and putBack which fields of it were written again.
+	isPutBack bool
+	putBack   []string
 
-	mu      sync.Mutex
-	written [2]time.Time // protected by mu: when the last write to a side was answered; by Side
+	// askingHost is how many calls to the host are under way.
+	askingHost atomic.Int32
+	// hasAnswer and lacksAnswer say what the calls to the tenant's API server came to.
+	hasAnswer, lacksAnswer atomic.Bool
+
+	mu sync.Mutex
+	// The following are protected by mu.
+	written [2]time.Time // when the last write to a side was answered; by Side
+	timer   *time.Timer
+	ended   bool
+}
+
+// keptWaiting has park called when the attempt takes longer than patience, unless it is the host that it waits for then. The
+// returned function ends the watching.
+func (a *attempt) keptWaiting(patience time.Duration, park func()) (end func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.timer = time.AfterFunc(patience, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		switch {
+		case a.ended: // at this very moment
+		case a.askingHost.Load() > 0:
+			a.timer.Reset(patience)
+		default:
+			park()
+		}
+	})
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.ended = true
+		a.timer.Stop()
+	}
 }
 
 type attemptKey struct{}
@@ -75,12 +113,21 @@ func observed(side Side) func(http.RoundTripper) http.RoundTripper {
 
 // RoundTrip implements http.RoundTripper.
 func (o *observer) RoundTrip(request *http.Request) (*http.Response, error) {
+	a, ok := attemptOf(request.Context())
+	if !ok {
+		return o.next.RoundTrip(request)
+	}
+	if o.side == Host {
+		a.askingHost.Add(1)
+		defer a.askingHost.Add(-1)
+	}
 	response, err := o.next.RoundTrip(request)
 	if err != nil || request.Method == http.MethodGet {
 		return response, err
 	}
-	if a, ok := attemptOf(request.Context()); ok {
-		a.answered(o.side, request, response.StatusCode)
+	a.answered(o.side, request, response.StatusCode)
+	if o.side == Host && a.writes != nil {
+		a.writes.watch(request, response)
 	}
 	return response, nil
 }
@@ -91,18 +138,4 @@ func noteMade(ctx context.Context, virtualObject client.Object) {
 	if a, ok := attemptOf(ctx); ok && a.why.copyOf != "" && a.why.copyOf == virtualObject.GetUID() {
 		a.metrics.repairs.WithLabelValues(a.kind, repairDeleted).Inc()
 	}
-}
-
-// NoteChanged counts a write to the copy of the key that is worked on as a repair, if the copy was changed on the host and
-// nothing in the tenant was. UpdateHost calls it; who writes in another way what somebody can change on the host calls it too.
-func NoteChanged(ctx context.Context, before, after client.Object) {
-	a, ok := attemptOf(ctx)
-	if !ok || !a.why.isEdited || !a.why.virtual.IsZero() {
-		return
-	}
-	// A copy that is taken over, from a reservation or a predecessor, was nobody's to repair.
-	if before.GetAnnotations()[mapping.AnnotationTenantUID] != after.GetAnnotations()[mapping.AnnotationTenantUID] {
-		return
-	}
-	a.metrics.repairs.WithLabelValues(a.kind, repairChanged).Inc()
 }

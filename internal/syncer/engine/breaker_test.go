@@ -32,7 +32,7 @@ func call(ctx context.Context, t *testing.T, b *breaker) (read int64, err error)
 func TestBreakerBlocksLongerEachTimeUntilASuccess(t *testing.T) {
 	answer := errors.New("connection refused")
 	var pauses []time.Duration
-	given, isBlocked := 0, false
+	given, recoveries, isBlocked := 0, 0, false
 	b := &breaker{
 		next: roundTripFunc(func(*http.Request) (*http.Response, error) {
 			if answer != nil {
@@ -46,7 +46,8 @@ func TestBreakerBlocksLongerEachTimeUntilASuccess(t *testing.T) {
 			}
 			return !isBlocked
 		},
-		faster: func() bool { given++; return given == 3 },
+		recovered: func() { recoveries++ },
+		faster:    func() bool { given++; return given == 3 },
 	}
 	for range 2 {
 		if _, err := call(t.Context(), t, b); err == nil {
@@ -76,6 +77,9 @@ func TestBreakerBlocksLongerEachTimeUntilASuccess(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if recoveries != 1 {
+		t.Errorf("the queue was told %d times that the server is back, want once", recoveries)
+	}
 	if given != 3 {
 		t.Errorf("workers were given back %d times, want until all are there", given)
 	}
@@ -97,6 +101,59 @@ func TestBreakerDoesNotMindCancelledCallsAndRefusals(t *testing.T) {
 	for range 2 * breakerThreshold {
 		if _, err := call(t.Context(), t, b); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestBreakerDoesNotBlockForWhatIsSlow: calls that time out say nothing about other calls.
+func TestBreakerDoesNotBlockForWhatIsSlow(t *testing.T) {
+	slow := 0
+	b := &breaker{
+		next: roundTripFunc(func(request *http.Request) (*http.Response, error) {
+			<-request.Context().Done()
+			return nil, request.Context().Err()
+		}),
+		block:  func(time.Duration) bool { t.Error("blocked"); return true },
+		slower: func(time.Time) { slow++ },
+		faster: func() bool { return true },
+	}
+	for range 2 * breakerThreshold {
+		tried := &attempt{}
+		ctx, cancel := context.WithTimeout(tried.in(t.Context()), time.Millisecond)
+		if _, err := call(ctx, t, b); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the call ended with %v", err)
+		}
+		cancel()
+		if !tried.lacksAnswer.Load() || tried.hasAnswer.Load() {
+			t.Error("the attempt does not know that there was no answer")
+		}
+	}
+}
+
+// TestBreakerTellsAttempts what came of their calls, and never lets client-go sleep for as long as a tenant says.
+func TestBreakerTellsAttempts(t *testing.T) {
+	for code, isAnswer := range map[int]bool{
+		http.StatusOK: true, http.StatusConflict: true, http.StatusInternalServerError: true,
+		http.StatusTooManyRequests: false, http.StatusServiceUnavailable: false, http.StatusGatewayTimeout: false,
+	} {
+		b := &breaker{next: roundTripFunc(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: code, Body: http.NoBody, Header: http.Header{"Retry-After": {"3600"}}}, nil
+		})}
+		tried := &attempt{}
+		request, err := http.NewRequestWithContext(tried.in(t.Context()), http.MethodGet, "https://tenant.test/", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := b.RoundTrip(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.Header.Get("Retry-After") != "" {
+			t.Errorf("%d: the tenant says how long a worker sleeps", code)
+		}
+		if tried.hasAnswer.Load() != isAnswer || tried.lacksAnswer.Load() == isAnswer {
+			t.Errorf("%d: answered %v, not answered %v", code, tried.hasAnswer.Load(), tried.lacksAnswer.Load())
 		}
 	}
 }
@@ -136,5 +193,26 @@ func TestBreakerNoticesSlowAnswers(t *testing.T) {
 	response.Body.Close()
 	if b.isLimited || len(slow) != 1 {
 		t.Errorf("after a quick answer: limited %v, slow calls %v", b.isLimited, slow)
+	}
+}
+
+// TestBreakerKnowsWebhooksThatSleep: an API server that has waited for a webhook in vain says 500, late.
+func TestBreakerKnowsWebhooksThatSleep(t *testing.T) {
+	b := &breaker{
+		next: roundTripFunc(func(*http.Request) (*http.Response, error) {
+			timer := time.NewTimer(slowCall)
+			defer timer.Stop()
+			<-timer.C
+			return &http.Response{StatusCode: http.StatusInternalServerError, Body: http.NoBody}, nil
+		}),
+		block:  func(time.Duration) bool { t.Error("blocked"); return true },
+		slower: func(time.Time) {},
+	}
+	tried := &attempt{}
+	if _, err := call(tried.in(t.Context()), t, b); err != nil {
+		t.Fatal(err)
+	}
+	if !tried.lacksAnswer.Load() {
+		t.Error("it counts as an answer")
 	}
 }

@@ -42,7 +42,7 @@ func TestPanicStaysWithItsKey(t *testing.T) {
 	for name, want := range map[string]bool{"bad": true, "good": false} {
 		e.queue.add(run.uid, work{key: Key{Name: name}})
 		it := takeOne(t, e.queue)
-		after := e.process(t.Context(), it)
+		after := e.process(t.Context(), it, func() {})
 		e.queue.done(it, after)
 		if (after >= refusedFirst) != want {
 			t.Errorf("%s comes again after %s", name, after)

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
 	"sort"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -20,6 +22,12 @@ func (s *Scope) HostMeta(virtualObject client.Object, also ...string) metav1.Obj
 	annotations := copied(virtualObject.GetAnnotations(), func(key string) bool {
 		return mapping.IsCopiedAnnotation(key) || slices.Contains(also, key) && !mapping.IsSteering(key)
 	})
+	for key, value := range annotations {
+		if len(value) > maxAnnotation {
+			delete(annotations, key)
+			s.tellNotCopied(virtualObject, key)
+		}
+	}
 	// The lists remember what came from the tenant, so that an update removes what the tenant removed and leaves what
 	// the host's own controllers added.
 	copiedLabels, copiedAnnotations := keyList(labels), keyList(annotations)
@@ -41,6 +49,38 @@ func (s *Scope) HostMeta(virtualObject client.Object, also ...string) metav1.Obj
 		meta.Namespace = s.HostNamespace(namespace)
 	}
 	return meta
+}
+
+const (
+	// maxAnnotation bounds the value of an annotation that goes down: those that may are small by what they are for.
+	maxAnnotation = 4 << 10
+	// maxMetadata bounds the labels and annotations of a host object together.
+	maxMetadata = 128 << 10
+)
+
+// ReasonNotApplied is the reason of the event on an object whose copy is without a part of what it asks for.
+const ReasonNotApplied = "NotApplied"
+
+func (s *Scope) tellNotCopied(virtualObject client.Object, key string) {
+	if s.events == nil {
+		return // a scope of a test
+	}
+	s.Event(virtualObject, corev1.EventTypeWarning, ReasonNotApplied,
+		fmt.Sprintf("the annotation %q is larger than %d KiB and stays in the virtual cluster", key, maxAnnotation>>10))
+}
+
+// checkMetadata refuses a host object whose labels and annotations are too large: each change of it would write them all.
+func checkMetadata(hostObject client.Object) error {
+	size := 0
+	for _, pairs := range []map[string]string{hostObject.GetLabels(), hostObject.GetAnnotations()} {
+		for key, value := range pairs {
+			size += len(key) + len(value)
+		}
+	}
+	if size > maxMetadata {
+		return Refuse(ReasonLimitReached, "its labels and annotations take %d KiB on the host, of which it may have %d; remove some", size>>10, maxMetadata>>10)
+	}
+	return nil
 }
 
 // OwnerLabels are the labels that every host object of this tenant carries. An empty namespace means cluster-scoped.

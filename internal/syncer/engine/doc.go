@@ -11,7 +11,9 @@
 //   - A tenant is served only while it is this replica's (package shards). When it is lost, work on its keys ends at once;
 //     when it is gained, everything of it is looked at as after a start.
 //   - Tenants wait for their own work only: each has its own queue, served in turn, a limit of workers, and a breaker
-//     that stops asking an API server that does not answer.
+//     that stops asking an API server that is away. A worker that a tenant's API server keeps waiting is that tenant's own
+//     from then on, and another takes its place among those that all share. Keys that got no answer wait apart from the
+//     tenant's others and are tried a few at a time, every second, so that all go on as soon as one is answered.
 //   - A panic over one object is an error of that object's key, never the end of the agent.
 //   - Nothing waits for a cache to show what was just written. A write that is based on an old copy gets a conflict and
 //     its key comes again.

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -179,7 +178,7 @@ func (r *tenantRun) beginFollowing(kind int, dynamic Dynamic, host *hostType) (b
 	ctx, stop := context.WithCancel(r.serving)
 	one := &followed{Dynamic: dynamic, host: host, ctx: ctx, stop: stop}
 	var err error
-	one.cache, err = newTypeCache(ctx, r.watchConfig, nil, dynamic, nil, func(seen notice) {
+	one.cache, err = newTypeCache(ctx, r.watchConfig, r.footprint.newInformer, dynamic, nil, func(seen notice) {
 		r.engine.queue.addFor(r.uid, work{kind: kind, key: DynamicKey(dynamic.Name, KeyOf(seen.object))}, seen.cause(Virtual))
 	}, r.engine)
 	if err != nil {
@@ -293,10 +292,11 @@ func (r *tenantRun) endTypes() {
 	}
 }
 
-// newTypeCache makes a cache of one type, with a handler. A nil selector means all objects.
-func newTypeCache(ctx context.Context, config *rest.Config, httpClient *http.Client, dynamic Dynamic, selector labels.Selector, handle func(notice), e *Engine) (cache.Cache, error) {
+// newTypeCache makes a cache of one type, with a handler. A nil selector means all objects, and
+// a nil newInformer the library's.
+func newTypeCache(ctx context.Context, config *rest.Config, newInformer informerMaker, dynamic Dynamic, selector labels.Selector, handle func(notice), e *Engine) (cache.Cache, error) {
 	made, err := cache.New(config, cache.Options{
-		HTTPClient: httpClient, Scheme: Scheme, Mapper: dynamic.mapper(), DefaultLabelSelector: selector,
+		NewInformer: newInformer, Scheme: Scheme, Mapper: dynamic.mapper(), DefaultLabelSelector: selector,
 		DefaultTransform: cache.TransformStripManagedFields(), ReaderFailOnMissingInformer: true,
 	})
 	if err != nil {

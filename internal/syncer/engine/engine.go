@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,19 +32,25 @@ const callTimeout = 5 * time.Second
 type Options struct {
 	// Namespaces makes mapped namespaces. Required.
 	Namespaces NamespaceEnsurer
-	// Workers is the number of keys that are worked on at once. 0 means 64; the work is waiting for API servers.
+	// Workers is the number of keys that are worked on at once. 0 means 64; the work is waiting for API servers. Keys that a
+	// tenant's API server keeps waiting are not among them: they are bounded by WorkersPerTenant alone.
 	Workers int
-	// WorkersPerTenant is the share of one tenant. 0 means 16.
+	// WorkersPerTenant is how many keys of one tenant are worked on at once. 0 means 16.
 	WorkersPerTenant int
 	// MaxCached is how many bytes of objects the agent keeps in memory of one tenant, counted as they are stored; in memory it
 	// is two or three times as much. 0 means 256 MiB.
 	MaxCached int64
+	// Writes is how much one tenant may make the engine write to the host.
+	Writes WriteShare
 	// Pace adapts how many calls to the host run at once. Nil means one with the defaults.
 	Pace *hostpace.Pace
 	// Shards tell which tenants are this replica's to serve. Nil means all of them.
 	Shards shards.Shares
 	// Usage counts what tenants keep on the host and bounds it. Nil means one without bounds.
 	Usage *hostusage.Usage
+	// Explain puts what the host said of an object that it refused in a namespace of its own into other words; ok is false where it has
+	// none. Nil has none.
+	Explain func(ctx context.Context, hostNamespace, message string) (explained string, ok bool)
 	// Logger; nil means slog.Default().
 	Logger *slog.Logger
 	// Registerer of the metrics; nil means none are kept.
@@ -61,6 +68,10 @@ type Engine struct {
 	queue    *queue
 	spaces   *spaces
 
+	own     *ownWrites
+	workers sync.WaitGroup
+	parked  atomic.Int64 // workers that do not count among Options.Workers at the moment
+
 	hostCache  cache.Cache
 	hostTypes  *hostTypes
 	hostClient client.Client
@@ -70,6 +81,8 @@ type Engine struct {
 
 	mu      sync.RWMutex
 	running map[types.UID]*tenantRun // protected by mu
+	// ending are those that are no longer served while something of them is still being done.
+	ending map[types.UID]bool // protected by mu
 	// tooLargeUntil are the tenants that are not served because of their size.
 	tooLargeUntil map[types.UID]time.Time // protected by mu
 
@@ -83,9 +96,9 @@ func New(hostConfig *rest.Config, registry *tenants.Registry, kinds []Kind, opti
 	options = complete(options)
 	e := &Engine{
 		registry: registry, kinds: kinds, options: options, log: options.Logger, spaces: newSpaces(),
-		kindByID: map[string]int{}, running: map[types.UID]*tenantRun{},
+		kindByID: map[string]int{}, running: map[types.UID]*tenantRun{}, ending: map[types.UID]bool{},
 		remembered: map[types.UID]bool{}, tooLargeUntil: map[types.UID]time.Time{},
-		again: make(chan struct{}, 1),
+		again: make(chan struct{}, 1), own: newOwnWrites(time.Now),
 	}
 	for index, kind := range kinds {
 		if _, ok := e.kindByID[kind.Name]; ok {
@@ -98,6 +111,8 @@ func New(hostConfig *rest.Config, registry *tenants.Registry, kinds []Kind, opti
 	var err error
 	if e.metrics, err = newMetrics(options.Registerer, gauges{
 		depth: e.depth, tenants: e.tenantCount, blocked: e.blockedCount,
+		resting:    func() float64 { return float64(e.queue.restingTenants()) },
+		unanswered: func() float64 { return float64(e.queue.unansweredKeys()) }, parked: func() float64 { return float64(e.parked.Load()) },
 		throttled: func() float64 { return float64(options.Pace.Throttled()) }, calls: func() float64 { return float64(options.Pace.Limit()) },
 	}); err != nil {
 		return nil, fmt.Errorf("register the metrics of the sync: %w", err)
@@ -121,6 +136,7 @@ func complete(options Options) Options {
 	if options.MaxCached == 0 {
 		options.MaxCached = 256 << 20
 	}
+	options.Writes = options.Writes.complete()
 	if options.Pace == nil {
 		options.Pace = hostpace.New(hostpace.Options{})
 	}
@@ -166,6 +182,13 @@ func (e *Engine) Synced(uid types.UID) bool {
 	return ok && run.synced.Load()
 }
 
+// AtRest tells whether nothing is done for a tenant, and nothing will be begun as long as the registry says that it sleeps.
+func (e *Engine) AtRest(uid types.UID) bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.running[uid] == nil && !e.ending[uid]
+}
+
 // Idle tells whether no key waits or is worked on now. Keys that come again later do not count.
 func (e *Engine) Idle() bool { return e.queue.idle() }
 
@@ -199,8 +222,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("fill the cache of the host: %w", firstError(err, errCacheEnded))
 	}
 	for range e.options.Workers {
-		group.Go(func() { e.worker(ctx) })
+		e.workers.Go(func() { e.worker(ctx) })
 	}
+	defer e.workers.Wait()
 	defer e.queue.close()
 	defer e.stopAll()
 	return e.follow(ctx, cacheFailed)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -19,12 +20,23 @@ import (
 // tooLargePause is when a tenant that was too large is tried again. Filling its caches once more costs some seconds of CPU.
 const tooLargePause = 10 * time.Minute
 
+// objectOverhead is what an object takes beside its content, however small it is.
+const objectOverhead = 1 << 10
+
 // footprint counts what the caches hold of one tenant.
 type footprint struct {
 	held atomic.Int64
-	most int64
+	// pending is what lists and watches have brought that no cache has yet.
+	pending atomic.Int64
+	most    int64
 	// exceeded is called with each object that is too much.
 	exceeded func()
+	// events bounds how fast the caches' watches are read.
+	events *rate.Limiter
+}
+
+func newFootprint(most int64, exceeded func()) *footprint {
+	return &footprint{most: most, exceeded: exceeded, events: rate.NewLimiter(eventRate, eventBurst)}
 }
 
 // watch counts what a cache holds of one type. forget takes it out of the count, when the cache has ended.
@@ -64,7 +76,7 @@ func cachedSize(object any) int64 {
 	if !ok {
 		return 0
 	}
-	return sizeOf(typed)
+	return sizeOf(typed) + objectOverhead
 }
 
 // tooLarge notes that a tenant has more than the agent keeps of one, and has it let go.

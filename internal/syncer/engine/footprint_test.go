@@ -10,7 +10,7 @@ import (
 
 func TestFootprint(t *testing.T) {
 	exceeded := 0
-	f := &footprint{most: 100, exceeded: func() { exceeded++ }}
+	f := newFootprint(100, func() { exceeded++ })
 	f.add(90)
 	f.add(10)
 	if exceeded != 0 {

@@ -90,6 +90,7 @@ func (h *hostTypes) begin(kind int, dynamic Dynamic) (*hostType, error) {
 }
 
 func (h *hostTypes) changed(kind int, dynamic Dynamic, seen notice) {
+	seen.isEdited = seen.isEdited && !h.engine.own.isOwn(seen.object)
 	concerned := h.engine.concerned
 	if dynamic.Into != "" {
 		concerned = func(client.Object) []*tenantRun { return h.engine.runsWhere(everyRun) }

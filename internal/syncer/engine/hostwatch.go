@@ -163,6 +163,7 @@ func handlerFuncs(log *slog.Logger, trigger Trigger, handle func(notice)) toolsc
 
 // hostChanged queues the keys that a host object concerns.
 func (e *Engine) hostChanged(kind int, trigger Trigger, seen notice) {
+	seen.isEdited = seen.isEdited && !e.own.isOwn(seen.object)
 	concerned := e.concerned
 	if trigger.Everybody {
 		concerned = func(client.Object) []*tenantRun { return e.runsWhere(everyRun) }
@@ -215,6 +216,7 @@ func (e *Engine) enqueueFrom(run *tenantRun, kind int, trigger Trigger, object c
 		}
 		return
 	}
+	scope.VirtualCache, scope.HostCache = impatient{scope.VirtualCache}, impatient{scope.HostCache}
 	isCopy := hasOwn && trigger.Side == Host && reflect.TypeOf(object) == reflect.TypeOf(e.kinds[kind].Object)
 	for _, key := range keysOf(e.log, trigger, scope, object) {
 		if isCopy && key == own {

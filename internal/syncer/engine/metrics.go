@@ -21,11 +21,12 @@ type metrics struct {
 	conflicts *prometheus.CounterVec
 	repairs   *prometheus.CounterVec
 	breakers  prometheus.Counter
+	rests     prometheus.Counter
 }
 
 // gauges are what the metrics read when somebody asks.
 type gauges struct {
-	depth, tenants, blocked, throttled, calls func() float64
+	depth, tenants, blocked, unanswered, parked, resting, throttled, calls func() float64
 }
 
 func newMetrics(registerer prometheus.Registerer, read gauges) (*metrics, error) {
@@ -44,7 +45,7 @@ func newMetrics(registerer prometheus.Registerer, read gauges) (*metrics, error)
 			Name: "matryoshka_sync_work_seconds", Help: "Time a key was worked on.", Buckets: buckets,
 		}, []string{"kind"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "matryoshka_sync_errors_total", Help: "Keys that ended in an error, by cause: refused, race, throttled, panic or other.",
+			Name: "matryoshka_sync_errors_total", Help: "Keys that ended in an error, by cause: refused, race, throttled, unanswered, contested, panic or other.",
 		}, []string{"kind", "cause"}),
 		conflicts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "matryoshka_sync_conflicts_total",
@@ -58,14 +59,30 @@ func newMetrics(registerer prometheus.Registerer, read gauges) (*metrics, error)
 			Name: "matryoshka_sync_breaker_openings_total",
 			Help: "How often the agent stopped asking a virtual cluster's API server for a while because it did not answer.",
 		}),
+		rests: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "matryoshka_sync_rests_total",
+			Help: "How often a virtual cluster was not served for a while because it had made the agent write more to the host than its share.",
+		}),
 	}
 	collectors := []prometheus.Collector{
-		m.lag, m.waited, m.worked, m.failures, m.conflicts, m.repairs, m.breakers,
+		m.lag, m.waited, m.worked, m.failures, m.conflicts, m.repairs, m.breakers, m.rests,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "matryoshka_sync_queue_depth", Help: "Keys that wait for a worker."}, read.depth),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "matryoshka_sync_tenants", Help: "Virtual clusters that are served."}, read.tenants),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "matryoshka_sync_tenants_blocked", Help: "Virtual clusters that are left alone for now because their API server does not answer.",
 		}, read.blocked),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "matryoshka_sync_keys_unanswered",
+			Help: "Keys that wait apart from the others because their virtual cluster's API server did not answer in time when they were last tried.",
+		}, read.unanswered),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "matryoshka_sync_tenants_resting",
+			Help: "Virtual clusters that are not served for now because they have made the agent write more to the host than their share.",
+		}, read.resting),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "matryoshka_sync_workers_parked",
+			Help: "Keys that are worked on beside the workers that all virtual clusters share, because an API server of a virtual cluster keeps them waiting.",
+		}, read.parked),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "matryoshka_sync_host_throttled_total", Help: "Calls that the host's API server turned away because it has too many requests (429).",
 		}, read.throttled),

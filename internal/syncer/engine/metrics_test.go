@@ -46,11 +46,15 @@ func series(t *testing.T, registry *prometheus.Registry) map[string]float64 {
 	return found
 }
 
+func noGauges() gauges {
+	none := func() float64 { return 0 }
+	return gauges{depth: none, tenants: none, blocked: none, unanswered: none, parked: none, resting: none, throttled: none, calls: none}
+}
+
 func testMetrics(t *testing.T) (*metrics, *prometheus.Registry) {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	none := func() float64 { return 0 }
-	m, err := newMetrics(registry, gauges{depth: none, tenants: none, blocked: none, throttled: none, calls: none})
+	m, err := newMetrics(registry, noGauges())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,15 +160,16 @@ func TestRepairsAreWhatOnlyTheHostHasChanged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, registry := testMetrics(t)
-			ctx := (&attempt{kind: "thing", metrics: m, why: tc.why}).in(t.Context())
+			tried := &attempt{kind: "thing", metrics: m, why: tc.why}
+			ctx := tried.in(t.Context())
 			if tc.made != "" {
 				noteMade(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: types.UID(tc.made)}})
 			} else {
 				NoteChanged(ctx, copyOf(tc.before), copyOf(tc.after))
 			}
 			found := series(t, registry)
-			if got := found["matryoshka_sync_repairs_total{found=changed,kind=thing}"]; got != tc.wantChanged {
-				t.Errorf("%v copies were changed, want %v", got, tc.wantChanged)
+			if got := tried.isPutBack; got != (tc.wantChanged == 1) {
+				t.Errorf("the copy was changed: %v, want %v", got, tc.wantChanged)
 			}
 			if got := found["matryoshka_sync_repairs_total{found=deleted,kind=thing}"]; got != tc.wantAgain {
 				t.Errorf("%v copies were deleted, want %v", got, tc.wantAgain)
@@ -220,7 +225,7 @@ func TestLagGoesOnOverFailures(t *testing.T) {
 			w := work{key: Key{Name: "a"}}
 			e.queue.addFor(run.uid, w, cause{virtual: first, copyOf: "u"})
 			it := takeOne(t, e.queue)
-			e.queue.done(it, e.process(t.Context(), it))
+			e.queue.done(it, e.process(t.Context(), it, func() {}))
 			e.queue.add(run.uid, w) // in place of waiting for the delay
 			if it = takeOne(t, e.queue); it.why != tc.want {
 				t.Errorf("the second attempt is for %+v, want %+v", it.why, tc.want)
@@ -240,7 +245,7 @@ func TestBusyHostIsNoFailureOfAKey(t *testing.T) {
 	for range 20 {
 		e.queue.add(run.uid, work{key: Key{Name: "a"}})
 		it := takeOne(t, e.queue)
-		after := e.process(t.Context(), it)
+		after := e.process(t.Context(), it, func() {})
 		if after != time.Second {
 			t.Fatalf("it comes again after %s", after)
 		}
@@ -275,9 +280,10 @@ func TestQueueMergesCauses(t *testing.T) {
 func TestBreakerOpeningsAreCounted(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	e, run := oneRun(t, Kind{Name: "thing"})
-	none := func() float64 { return 0 }
+	gauges := noGauges()
+	gauges.blocked = e.blockedCount
 	var err error
-	if e.metrics, err = newMetrics(registry, gauges{depth: none, tenants: none, blocked: e.blockedCount, throttled: none, calls: none}); err != nil {
+	if e.metrics, err = newMetrics(registry, gauges); err != nil {
 		t.Fatal(err)
 	}
 	if !run.block(time.Hour) || run.block(time.Hour) {
@@ -292,8 +298,7 @@ func TestBreakerOpeningsAreCounted(t *testing.T) {
 // BenchmarkCause is the cost of the metrics for one key: what is kept of a notice, and the two lags.
 func BenchmarkCause(b *testing.B) {
 	registry := prometheus.NewRegistry()
-	none := func() float64 { return 0 }
-	m, err := newMetrics(registry, gauges{depth: none, tenants: none, blocked: none, throttled: none, calls: none})
+	m, err := newMetrics(registry, noGauges())
 	if err != nil {
 		b.Fatal(err)
 	}

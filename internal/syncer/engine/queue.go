@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -19,10 +20,15 @@ type item struct {
 	work
 	queuedAt time.Time
 	why      cause
+	// isProbe says that the key was not answered when it was last tried.
+	isProbe bool
+	// isOfSlow says that the tenant's API server takes its time, so that the key must not hold what all tenants share.
+	isOfSlow bool
 }
 
-// queue holds the work of all tenants and hands it out in turn: one piece a tenant, then the next tenant's. Its size is
-// bounded by the number of objects, since work that is already queued is not queued again.
+// queue holds the work of all tenants and hands it out in turn: as many pieces of a tenant as its weight, then the next tenant's. Its
+// size is bounded by the number of objects, since work that is already queued is not queued again. A tenant has at most perTenant
+// pieces under way, and half as many probes beside them.
 type queue struct {
 	perTenant int
 	laneOf    func(kind int) Lane
@@ -48,18 +54,28 @@ type tenantQueue struct {
 	held    bool // caches are not filled yet, or the tenant is not ready
 	gone    bool
 	inTurn  bool
+	weight  int       // how many keys are taken in one turn
+	served  int       // how many were taken in this turn
+	busy    [3]int    // ordinary keys that are worked on, by lane
+	popped  int       // how many ordinary keys were taken
+	isSlow  bool      // limit is below what it can be
 	limit   int       // of workers; 1 while the breaker tries whether the API server answers again
 	reduced time.Time // when limit was last reduced for a slow call
 	blocked bool
+	// restTimer ends a rest; nil means that the tenant does not rest. See writeMeter.
+	restTimer *time.Timer
+
+	// Keys that were not answered in time: see unanswered. They are queued, but in no lane.
+	unanswered        map[int]*unanswered // by kind
+	isUnanswered      map[work]bool
+	waitingUnanswered int
+	probing           int
 }
 
 type delay struct {
 	due   time.Time
 	timer *time.Timer
 }
-
-// laneOrder says which lane is served first.
-var laneOrder = [3]Lane{LaneFirst, LaneNormal, LaneLast}
 
 func newQueue(perTenant int, laneOf func(kind int) Lane) *queue {
 	q := &queue{perTenant: perTenant, laneOf: laneOf, tenants: map[types.UID]*tenantQueue{}}
@@ -72,9 +88,9 @@ func (q *queue) open(uid types.UID) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.tenants[uid] = &tenantQueue{
-		uid: uid, held: true, limit: q.perTenant,
+		uid: uid, held: true, limit: q.perTenant, weight: 1,
 		queued: map[work]time.Time{}, processing: map[work]bool{}, delayed: map[work]*delay{}, failures: map[work]int{},
-		causes: map[work]cause{},
+		causes: map[work]cause{}, unanswered: map[int]*unanswered{}, isUnanswered: map[work]bool{},
 	}
 }
 
@@ -85,6 +101,15 @@ func (q *queue) hold(uid types.UID, held bool) {
 	if t, ok := q.tenants[uid]; ok {
 		t.held = held
 		q.consider(t)
+	}
+}
+
+// weigh says how many pieces of a tenant's work are handed out in one turn.
+func (q *queue) weigh(uid types.UID, weight int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t, ok := q.tenants[uid]; ok {
+		t.weight = weight
 	}
 }
 
@@ -99,6 +124,14 @@ func (q *queue) drop(uid types.UID) {
 	t.gone = true
 	for _, d := range t.delayed {
 		d.timer.Stop()
+	}
+	if t.restTimer != nil {
+		t.restTimer.Stop()
+	}
+	for _, u := range t.unanswered {
+		if u.timer != nil {
+			u.timer.Stop()
+		}
 	}
 	for len(t.processing) > 0 {
 		q.changed.Wait()
@@ -132,6 +165,16 @@ func (q *queue) keep(it item, why cause) {
 	q.keepLocked(it.tenant, it.work, why)
 }
 
+// causeOf is why work must be done again that is being done.
+func (q *queue) causeOf(it item) cause {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t, ok := q.tenants[it.tenant]; ok {
+		return t.causes[it.work]
+	}
+	return cause{}
+}
+
 func (q *queue) keepLocked(uid types.UID, w work, why cause) {
 	if t, ok := q.tenants[uid]; ok && !t.gone && why != (cause{}) {
 		t.causes[w] = t.causes[w].and(why)
@@ -155,6 +198,10 @@ func (q *queue) addLocked(uid types.UID, w work) {
 		return
 	}
 	t.queued[w] = time.Now()
+	if t.isUnanswered[w] {
+		q.addUnanswered(t, w)
+		return
+	}
 	lane := q.laneOf(w.kind)
 	t.lanes[lane] = append(t.lanes[lane], w)
 	q.consider(t)
@@ -200,7 +247,18 @@ func (q *queue) consider(t *tenantQueue) {
 }
 
 func (t *tenantQueue) servable() bool {
-	return !t.held && !t.gone && !t.blocked && len(t.queued) > 0 && len(t.processing) < t.limit
+	if t.held || t.gone || t.blocked || t.restTimer != nil {
+		return false
+	}
+	if _, ok := t.probe(); ok {
+		return true
+	}
+	return t.hasOrdinary()
+}
+
+// hasOrdinary tells whether a key can be served that is not a probe.
+func (t *tenantQueue) hasOrdinary() bool {
+	return len(t.processing)-t.probing < t.limit && slices.ContainsFunc(laneOrder[:], t.isOpen)
 }
 
 // get waits for work; ok is false when the queue is closed. Every item must be given back to done.
@@ -221,32 +279,42 @@ func (q *queue) get() (next item, ok bool) {
 func (q *queue) take() (next item, ok bool) {
 	for len(q.turn) > 0 {
 		t := q.turn[0]
-		q.turn = q.turn[1:]
-		t.inTurn = false
 		if !t.servable() {
+			q.endTurn(t)
 			continue
 		}
-		w := t.pop()
-		next = item{tenant: t.uid, work: w, queuedAt: t.queued[w], why: t.causes[w]}
+		w, isProbe := q.pick(t)
+		next = item{
+			tenant: t.uid, work: w, queuedAt: t.queued[w], why: t.causes[w],
+			isProbe: isProbe, isOfSlow: isProbe || t.isSlow,
+		}
 		delete(t.queued, w)
 		delete(t.causes, w)
 		t.processing[w] = false
-		q.consider(t)
+		if !isProbe {
+			t.busy[q.laneOf(w.kind)]++
+		}
+		if t.served++; t.served >= t.weight {
+			q.endTurn(t)
+			q.consider(t)
+		}
 		return next, true
 	}
 	return item{}, false
 }
 
-func (t *tenantQueue) pop() work {
-	for _, lane := range laneOrder {
-		if len(t.lanes[lane]) == 0 {
-			continue
-		}
-		w := t.lanes[lane][0]
-		t.lanes[lane] = t.lanes[lane][1:]
-		return w
+// endTurn takes the first tenant out of turn.
+func (q *queue) endTurn(t *tenantQueue) {
+	q.turn = q.turn[1:]
+	t.inTurn, t.served = false, 0
+}
+
+// pick takes the next key of a tenant that can be served. Probes go first: they are few and come by time.
+func (q *queue) pick(t *tenantQueue) (w work, isProbe bool) {
+	if u, ok := t.probe(); ok {
+		return q.takeProbe(t, u), true
 	}
-	panic("the lanes are empty but work is queued") // broken invariant of add and take
+	return t.pop(), false
 }
 
 // done gives work back. after > 0 makes it come again then.
@@ -259,8 +327,13 @@ func (q *queue) done(it item, after time.Duration) {
 	}
 	again := t.processing[it.work]
 	delete(t.processing, it.work)
+	if it.isProbe {
+		q.endProbe(t, it.kind)
+	} else {
+		t.busy[q.laneOf(it.kind)]--
+	}
 	switch {
-	case again:
+	case again || t.isUnanswered[it.work]:
 		q.addLocked(it.tenant, it.work)
 	case after > 0:
 		q.addAfterLocked(it.tenant, it.work, after)
@@ -288,51 +361,6 @@ func (q *queue) succeeded(it item) {
 	if t, ok := q.tenants[it.tenant]; ok {
 		delete(t.failures, it.work)
 	}
-}
-
-// block stops handing out a tenant's work for a while; then one worker tries. It returns false if it was blocked already.
-func (q *queue) block(uid types.UID, until time.Duration) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	t, ok := q.tenants[uid]
-	if !ok || t.blocked {
-		return false
-	}
-	t.blocked, t.limit = true, 1
-	time.AfterFunc(until, func() { q.unblock(t) })
-	return true
-}
-
-func (q *queue) unblock(t *tenantQueue) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	t.blocked = false
-	q.consider(t)
-}
-
-// slower halves a tenant's workers for a slow call that began then. Calls that began before the last time tell nothing
-// new.
-func (q *queue) slower(uid types.UID, began time.Time) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	t, ok := q.tenants[uid]
-	if !ok || began.Before(t.reduced) {
-		return
-	}
-	t.limit, t.reduced = max(t.limit/2, 1), time.Now()
-}
-
-// faster gives a tenant one more worker and tells whether it has all of them.
-func (q *queue) faster(uid types.UID) (hasAll bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	t, ok := q.tenants[uid]
-	if !ok {
-		return true
-	}
-	t.limit = min(t.limit+1, q.perTenant)
-	q.consider(t)
-	return t.limit == q.perTenant
 }
 
 // depth is the number of pieces of work that wait, of all tenants.
@@ -364,7 +392,7 @@ func (q *queue) idle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, t := range q.tenants {
-		if len(t.queued)+len(t.processing) > 0 {
+		if len(t.queued)-t.waitingUnanswered+len(t.processing) > 0 {
 			return false
 		}
 	}

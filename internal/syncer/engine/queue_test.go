@@ -63,6 +63,38 @@ func TestQueueServesTenantsInTurn(t *testing.T) {
 	}
 }
 
+// TestQueueServesTenantsByWeight: who has weight 3 gets three pieces a turn, none kept for later, and does not hold up the others when it
+// has no more.
+func TestQueueServesTenantsByWeight(t *testing.T) {
+	q := testQueue(10, "a", "b", "c")
+	q.weigh("a", 3)
+	for index := range 4 {
+		for _, tenant := range []types.UID{"a", "b", "c"} {
+			q.add(tenant, key(kindNormal, fmt.Sprint(index)))
+		}
+	}
+	var got []string
+	for range 12 {
+		it := takeOne(t, q)
+		got = append(got, string(it.tenant)+it.key.Name)
+	}
+	want := []string{"a0", "a1", "a2", "b0", "c0", "a3", "b1", "c1", "b2", "c2", "b3", "c3"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
+	takeNone(t, q)
+	q.weigh("a", 1)
+	for index := range 2 {
+		q.add("a", key(kindNormal, fmt.Sprint("again", index)))
+	}
+	q.add("b", key(kindNormal, "again"))
+	for _, want := range []types.UID{"a", "b", "a"} {
+		if it := takeOne(t, q); it.tenant != want {
+			t.Errorf("%s is served, want %s", it.tenant, want)
+		}
+	}
+}
+
 func TestQueueServesPodsFirst(t *testing.T) {
 	q := testQueue(10, "a")
 	q.add("a", key(kindLate, "event"))
@@ -74,6 +106,23 @@ func TestQueueServesPodsFirst(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"pod", "service", "event"}, got); diff != "" {
 		t.Errorf("order (-want +got):\n%s", diff)
+	}
+}
+
+// TestQueueServesOthersBesidePods: pods that never end to change do not keep a tenant's other objects from their turn.
+func TestQueueServesOthersBesidePods(t *testing.T) {
+	q := testQueue(1000, "a")
+	for index := range 200 {
+		q.add("a", key(kindPod, fmt.Sprint(index)))
+	}
+	q.add("a", key(kindNormal, "service"))
+	q.add("a", key(kindLate, "event"))
+	at := map[string]int{}
+	for index := range 100 {
+		at[takeOne(t, q).key.Name] = index + 1
+	}
+	if at["service"] == 0 || at["service"] > othersEvery || at["event"] == 0 || at["event"] > 2*othersEvery {
+		t.Errorf("the service came at place %d, the event at %d", at["service"], at["event"])
 	}
 }
 
@@ -182,6 +231,8 @@ func TestQueueBlockedTenantDelaysNobody(t *testing.T) {
 	if q.faster("dead") {
 		t.Error("the tenant has all workers after one quick call")
 	}
+	for !q.faster("dead") {
+	}
 	takeOne(t, q)
 }
 
@@ -198,8 +249,8 @@ func TestQueueSlowTenantLosesWorkers(t *testing.T) {
 	for range 10 {
 		q.slower("slow", time.Now())
 	}
-	if limit := q.tenants["slow"].limit; limit != 1 {
-		t.Errorf("after many rounds of slow calls: %d workers, want 1", limit)
+	if limit := q.tenants["slow"].limit; limit != q.least() {
+		t.Errorf("after many rounds of slow calls: %d workers, want %d", limit, q.least())
 	}
 	quick := 1
 	for ; !q.faster("slow"); quick++ {
@@ -207,8 +258,32 @@ func TestQueueSlowTenantLosesWorkers(t *testing.T) {
 			t.Fatal("the workers do not come back")
 		}
 	}
-	if quick != 15 {
-		t.Errorf("the workers were back after %d quick calls, want 15", quick)
+	if quick != 12 {
+		t.Errorf("the workers were back after %d quick calls, want 12", quick)
+	}
+}
+
+// TestQueueSlowTenantHasRoomForOthers: pods that a slow API server keeps waiting leave workers to the tenant's other objects.
+func TestQueueSlowTenantHasRoomForOthers(t *testing.T) {
+	q := testQueue(16, "slow")
+	for range 10 {
+		q.slower("slow", time.Now())
+	}
+	for index := range 20 {
+		q.add("slow", key(kindPod, fmt.Sprint(index)))
+	}
+	pods := []item{takeOne(t, q), takeOne(t, q)}
+	takeNone(t, q)
+	q.add("slow", key(kindNormal, "service"))
+	q.add("slow", key(kindLate, "event"))
+	for _, want := range []string{"service", "event"} {
+		if it := takeOne(t, q); it.key.Name != want {
+			t.Errorf("got %q, want %q", it.key.Name, want)
+		}
+	}
+	q.done(pods[0], 0)
+	if it := takeOne(t, q); it.kind != kindPod {
+		t.Errorf("got %q", it.key.Name)
 	}
 }
 

@@ -37,6 +37,7 @@ type tenantRun struct {
 	broadcaster record.EventBroadcaster
 
 	footprint *footprint
+	writes    *writeMeter
 
 	// serving ends when the tenant is let go, or is not this replica's any more; work on its keys must then end, wherever it
 	// comes from.
@@ -59,7 +60,7 @@ type tenantRun struct {
 func (e *Engine) matchRegistry(ctx context.Context) {
 	wanted := map[types.UID]tenants.Tenant{}
 	for _, tenant := range e.registry.List() {
-		if !tenant.Terminating && !tenant.Spec.Paused && tenant.VirtualConfig != nil && !e.isTooLarge(tenant.UID) {
+		if !tenant.Terminating && !tenant.Asleep && !tenant.Spec.Paused && tenant.VirtualConfig != nil && !e.isTooLarge(tenant.UID) {
 			wanted[tenant.UID] = tenant
 		}
 	}
@@ -71,11 +72,14 @@ func (e *Engine) matchRegistry(ctx context.Context) {
 			e.forget(run.uid)
 		case !ok:
 			e.stopRun(run)
+		case run.tenant.Load().SleepEpoch != tenant.SleepEpoch: // it has slept meanwhile: what is remembered of its pods is gone
+			e.stopRun(run)
+			e.forget(run.uid)
 		case !sameAccess(run.tenant.Load().VirtualConfig, tenant.VirtualConfig), run.isBack(tenant):
 			e.stopRun(run) // and started below
 		default:
 			delete(wanted, run.uid)
-			run.update(ctx, tenant)
+			run.update(tenant)
 		}
 	}
 	e.forgetGone()
@@ -127,7 +131,8 @@ func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 		return nil
 	}
 	run := &tenantRun{engine: e, uid: tenant.UID, types: map[string]*followed{}, leave: leave}
-	run.footprint = &footprint{most: e.options.MaxCached, exceeded: func() { e.tooLarge(run.uid) }}
+	run.footprint = newFootprint(e.options.MaxCached, func() { e.tooLarge(run.uid) })
+	run.writes = newWriteMeter(e.options.Writes, e.options.Pace.Share, time.Now, run.rest)
 	run.tenant.Store(&tenant)
 	if err := run.connect(tenant.VirtualConfig); err != nil {
 		leave()
@@ -136,6 +141,7 @@ func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 	ctx, run.stop = context.WithCancel(work)
 	run.serving = ctx
 	e.queue.open(run.uid)
+	e.queue.weigh(run.uid, tenant.Account.Weight())
 	if err := run.watch(ctx); err != nil {
 		run.stop()
 		e.queue.drop(run.uid)
@@ -150,6 +156,10 @@ func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 	e.mu.Lock()
 	e.running[run.uid] = run
 	e.mu.Unlock()
+	if known, ok := e.registry.ByUID(run.uid); !ok || known.Asleep || known.SleepEpoch != tenant.SleepEpoch {
+		e.stopRun(run) // it has just been put to sleep by one who may have seen that nothing ran
+		return nil
+	}
 	context.AfterFunc(ctx, e.rematch)
 	run.group.Go(func() {
 		if err := run.cache.Start(ctx); err != nil && ctx.Err() == nil {
@@ -164,6 +174,7 @@ func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 func (e *Engine) stopRun(run *tenantRun) {
 	e.mu.Lock()
 	delete(e.running, run.uid)
+	e.ending[run.uid] = true
 	e.mu.Unlock()
 	run.stop()
 	e.queue.drop(run.uid)
@@ -171,6 +182,9 @@ func (e *Engine) stopRun(run *tenantRun) {
 	run.group.Wait()
 	run.broadcaster.Shutdown()
 	run.leave()
+	e.mu.Lock()
+	delete(e.ending, run.uid)
+	e.mu.Unlock()
 	e.log.Info("Stopped serving virtual cluster", "vcluster", run.name())
 }
 
@@ -180,7 +194,7 @@ func (e *Engine) forgetGone() {
 		if _, isServed := e.tenantRun(uid); isServed {
 			continue
 		}
-		if tenant, ok := e.registry.ByUID(uid); ok && !tenant.Terminating && !tenant.Spec.Paused {
+		if tenant, ok := e.registry.ByUID(uid); ok && !tenant.Terminating && !tenant.Asleep && !tenant.Spec.Paused {
 			continue
 		}
 		e.forget(uid)
@@ -207,9 +221,12 @@ func (e *Engine) forget(uid types.UID) {
 func (r *tenantRun) connect(config *rest.Config) error {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Timeout = -1, 0
+	config.WarningHandler = rest.NoWarnings{} // a tenant must not fill the log
+	config.Wrap(newIntake(r.engine.options.MaxCached).wrap)
 	var err error
 	r.cache, err = cache.New(config, cache.Options{
 		Scheme: Scheme, Mapper: NewMapper(), DefaultTransform: cache.TransformStripManagedFields(), ReaderFailOnMissingInformer: true,
+		NewInformer: r.footprint.newInformer,
 	})
 	if err != nil {
 		return fmt.Errorf("make the cache: %w", err)
@@ -219,10 +236,11 @@ func (r *tenantRun) connect(config *rest.Config) error {
 	config.Timeout = callTimeout
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return &breaker{
-			next:   next,
-			block:  r.block,
-			slower: func(began time.Time) { r.engine.queue.slower(r.uid, began) },
-			faster: func() bool { return r.engine.queue.faster(r.uid) },
+			next:      next,
+			block:     r.block,
+			recovered: func() { r.engine.queue.recovered(r.uid) },
+			slower:    func(began time.Time) { r.engine.queue.slower(r.uid, began) },
+			faster:    func() bool { return r.engine.queue.faster(r.uid) },
 		}
 	})
 	config.Wrap(observed(Virtual))
@@ -252,6 +270,13 @@ func (r *tenantRun) block(pause time.Duration) bool {
 		r.engine.metrics.breakers.Inc()
 	}
 	return isNew
+}
+
+// rest is called when the tenant has made the agent write more than its share.
+func (r *tenantRun) rest(pause time.Duration) {
+	if r.engine.queue.rest(r.uid, pause) {
+		r.engine.metrics.rests.Inc()
+	}
 }
 
 // watch adds the handlers of all kinds to the tenant's cache, before it starts.
@@ -294,15 +319,18 @@ func (r *tenantRun) begin(ctx context.Context) {
 }
 
 // update takes a new description of the tenant.
-func (r *tenantRun) update(ctx context.Context, tenant tenants.Tenant) {
+func (r *tenantRun) update(tenant tenants.Tenant) {
 	before := r.tenant.Swap(&tenant)
+	r.engine.queue.weigh(r.uid, tenant.Account.Weight())
 	if r.synced.Load() {
 		r.engine.queue.hold(r.uid, !tenant.Ready)
 	}
-	if before.ServiceAddress != tenant.ServiceAddress || !reflect.DeepEqual(before.Spec, tenant.Spec) || !bytes.Equal(before.RootCA, tenant.RootCA) {
+	if before.ServiceAddress != tenant.ServiceAddress || !reflect.DeepEqual(before.Spec, tenant.Spec) ||
+		!before.Account.Equal(tenant.Account) || !bytes.Equal(before.RootCA, tenant.RootCA) {
+		// No longer than it is served: the sweep waits until its objects are known, and who lets it go waits for the sweep.
 		r.group.Go(func() {
-			r.sweepVirtual(ctx)
-			r.sweepHost(ctx)
+			r.sweepVirtual(r.serving)
+			r.sweepHost(r.serving)
 			r.sweepAsked()
 		})
 	}

@@ -16,9 +16,12 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 )
 
-// Admit refuses a host object with which the tenant would have more on the host than it may. CreateHost and UpdateHost call
+// Admit refuses a host object with which the tenant would have more on the host than it may, or that has too many labels. CreateHost and UpdateHost call
 // it; who patches what a tenant can make larger calls it too.
 func (s *Scope) Admit(hostObject client.Object) error {
+	if err := checkMetadata(hostObject); err != nil {
+		return err
+	}
 	return refuseExceeded(s.usage.Admit(s.Tenant.UID, usageKey(hostObject), sizeOf(hostObject)))
 }
 
@@ -128,6 +131,10 @@ func (m meteredClient) Create(ctx context.Context, hostObject client.Object, opt
 
 func (m meteredClient) Update(ctx context.Context, hostObject client.Object, options ...client.UpdateOption) error {
 	return m.saw(hostObject, m.Client.Update(ctx, hostObject, options...))
+}
+
+func (m meteredClient) Patch(ctx context.Context, hostObject client.Object, patch client.Patch, options ...client.PatchOption) error {
+	return m.saw(hostObject, m.Client.Patch(ctx, hostObject, patch, options...))
 }
 
 func (m meteredClient) Delete(ctx context.Context, hostObject client.Object, options ...client.DeleteOption) error {

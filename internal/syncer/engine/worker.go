@@ -3,10 +3,14 @@ package engine
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 )
 
 const (
@@ -16,24 +20,39 @@ const (
 	retryFirst   = 20 * time.Millisecond
 	refusedFirst = time.Second
 	retryLast    = 2 * time.Minute
+	// parkAfter is how long a key may be worked on before its worker counts as its tenant's own, and another takes its place
+	// among those that all tenants share.
+	parkAfter = 200 * time.Millisecond
 	// unreachedLast is the longest delay after a call that did not reach an API server, or that it had no time for: when it is
 	// back, objects must not wait for as long as it was away.
 	unreachedLast = 10 * time.Second
 )
 
-// worker does work until the queue is closed.
+// worker does work until the queue is closed, or until it is parked and that piece of work is done. All tenants share the
+// workers that are not parked; how many are is bounded by the tenants' own limits.
 func (e *Engine) worker(ctx context.Context) {
 	for {
 		it, ok := e.queue.get()
 		if !ok {
 			return
 		}
-		e.queue.done(it, e.process(ctx, it))
+		isParked := atomic.Bool{}
+		park := sync.OnceFunc(func() {
+			isParked.Store(true)
+			e.parked.Add(1)
+			e.workers.Go(func() { e.worker(ctx) })
+		})
+		e.queue.done(it, e.process(ctx, it, park))
+		if isParked.Load() {
+			e.parked.Add(-1)
+			return
+		}
 	}
 }
 
-// process does one piece of work and returns when it must come again; 0 means not by itself.
-func (e *Engine) process(ctx context.Context, it item) time.Duration {
+// process does one piece of work and returns when it must come again; 0 means not by itself. park is called when it takes
+// long.
+func (e *Engine) process(ctx context.Context, it item, park func()) time.Duration {
 	run, ok := e.tenantRun(it.tenant)
 	if !ok {
 		return 0
@@ -42,16 +61,42 @@ func (e *Engine) process(ctx context.Context, it item) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
 	defer context.AfterFunc(run.serving, cancel)()
-	tried := &attempt{kind: kind.Name, metrics: e.metrics, why: it.why}
+	tried := &attempt{kind: kind.Name, metrics: e.metrics, why: it.why, writes: run.writes, own: e.own}
+	if it.isOfSlow {
+		park()
+	} else {
+		defer tried.keptWaiting(parkAfter, park)()
+	}
 	result, err := reconcile(tried.in(ctx), kind, scope, it.key)
 	it.why = tried.measure()
 	e.metrics.waited.WithLabelValues(kind.Name).Observe(started.Sub(it.queuedAt).Seconds())
 	e.metrics.worked.WithLabelValues(kind.Name).Observe(time.Since(started).Seconds())
+	e.settlePutBack(ctx, scope, it, tried)
+	if err != nil && tried.lacksAnswer.Load() {
+		return e.notAnswered(run, it, err)
+	}
+	e.queue.setAnswered(it, tried.hasAnswer.Load())
 	if err == nil {
 		e.queue.succeeded(it)
 		return result.RequeueAfter
 	}
 	return e.fail(ctx, run, scope, it, err)
+}
+
+// notAnswered keeps a key apart that the tenant's API server gave no answer to. It comes again as a probe.
+func (e *Engine) notAnswered(run *tenantRun, it item, err error) time.Duration {
+	if run.serving.Err() != nil {
+		return 0 // the tenant is being let go; its keys come again when it is taken up
+	}
+	kind := e.kinds[it.kind]
+	e.metrics.failures.WithLabelValues(kind.Name, "unanswered").Inc()
+	e.queue.keep(it, it.why)
+	e.queue.setUnanswered(it)
+	// Ever more rarely: a tenant must not fill the log.
+	if failures := e.queue.failed(it); failures > 1 && failures&(failures-1) == 0 {
+		e.log.Warn("Virtual cluster does not answer", "kind", kind.Name, "vcluster", run.name(), "key", it.key.String(), "failures", failures, "error", err)
+	}
+	return 0
 }
 
 // fail tells whoever must know about an error and returns when to try again.
@@ -62,8 +107,17 @@ func (e *Engine) fail(ctx context.Context, run *tenantRun, scope *Scope, it item
 		e.queue.keep(it, it.why)
 		return after
 	}
+	if held := (*heldBackError)(nil); errors.As(err, &held) {
+		e.metrics.failures.WithLabelValues(kind.Name, "contested").Inc()
+		e.queue.keep(it, it.why)
+		e.tell(ctx, scope, kind, it.key, &Refusal{Reason: ReasonEditedOnHost, Message: held.Error()})
+		return held.after
+	}
 	failures := e.queue.failed(it)
 	refusal, isTold := told(err)
+	if isTold && refusal.Reason == ReasonHostRejected {
+		refusal = e.explained(ctx, mapping.HostNamespace(run.tenant.Load().ID, it.key.Namespace), refusal)
+	}
 	if isTold || errors.Is(err, ErrPredecessor) {
 		it.why = it.why.untimed()
 	}
@@ -94,6 +148,17 @@ func (e *Engine) fail(ctx context.Context, run *tenantRun, scope *Scope, it item
 		return min(backOff(failures, retryFirst), unreachedLast)
 	}
 	return backOff(failures, retryFirst)
+}
+
+// explained puts a refusal of the host into words that mean something to the tenant, if somebody has any.
+func (e *Engine) explained(ctx context.Context, hostNamespace string, refusal *Refusal) *Refusal {
+	if e.options.Explain == nil {
+		return refusal
+	}
+	if message, ok := e.options.Explain(ctx, hostNamespace, refusal.Message); ok {
+		return &Refusal{Reason: refusal.Reason, Message: message}
+	}
+	return refusal
 }
 
 // tell writes a Warning event on the tenant's object, if there is one.

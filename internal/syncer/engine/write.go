@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -33,6 +35,7 @@ func (s *Scope) CreateHost(ctx context.Context, virtualObject, hostObject client
 		return err
 	}
 	err := s.HostClient.Create(ctx, hostObject)
+	NoteWritten(ctx, hostObject, err)
 	switch {
 	case err == nil:
 		noteMade(ctx, virtualObject)
@@ -72,8 +75,9 @@ func (s *Scope) claim(ctx context.Context, virtualObject, hostObject client.Obje
 		kindOf(hostObject), hostObject.GetName())
 }
 
-// UpdateHost writes what change does to a copy of hostObject, if it does anything. The write fails with a conflict
-// when the host object is no longer the one that was read, and the key comes again. It returns the object as written.
+// UpdateHost writes what change does to a copy of hostObject, if it does anything, and nothing else: what others have written to
+// other fields stays, also to fields that this version of the agent does not know. The write fails with a conflict when the
+// host object is no longer the one that was read, and the key comes again. It returns the object as written.
 //
 // change must leave alone what the host owns (allocated addresses, status, defaults).
 func UpdateHost[T client.Object](ctx context.Context, s *Scope, hostObject T, change func(hostObject T)) (T, error) {
@@ -88,11 +92,72 @@ func UpdateHost[T client.Object](ctx context.Context, s *Scope, hostObject T, ch
 	if err := s.Admit(updated); err != nil {
 		return hostObject, err
 	}
-	if err := s.HostClient.Update(ctx, updated); err != nil {
+	data, err := client.MergeFrom(hostObject).Data(updated)
+	if err != nil {
+		return hostObject, fmt.Errorf("compare host %s %q: %w", kindOf(hostObject), hostObject.GetName(), err)
+	}
+	if string(data) == "{}" {
+		return hostObject, nil
+	}
+	if err := s.MayPutBack(hostObject, data); err != nil {
+		return hostObject, err
+	}
+	patch, err := onlyTo(hostObject, data)
+	if err != nil {
+		return hostObject, err
+	}
+	written, _ := emptyOf(hostObject).(T)
+	err = s.HostClient.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch))
+	if err != nil {
+		NoteWritten(ctx, hostObject, err)
 		return hostObject, s.hostError("update", hostObject, err)
 	}
+	s.HasPutBack(hostObject, data)
 	NoteChanged(ctx, hostObject, updated)
-	return updated, nil
+	NoteWritten(ctx, written, nil)
+	return written, nil
+}
+
+// MayPutBack holds a change of a copy back that somebody has undone too often. UpdateHost calls it; who patches what somebody can
+// change on the host calls it, too.
+func (s *Scope) MayPutBack(hostObject client.Object, change []byte) error {
+	if s.run == nil {
+		return nil // a scope of a test
+	}
+	return s.run.engine.own.mayPutBack(hostObject.GetUID(), change)
+}
+
+// HasPutBack counts a change, the one that MayPutBack was asked about, once the host has taken it.
+func (s *Scope) HasPutBack(hostObject client.Object, change []byte) {
+	if s.run != nil {
+		s.run.engine.own.hasPutBack(hostObject.GetUID(), change)
+	}
+}
+
+// onlyTo makes a merge patch one that is for this state of this object only.
+func onlyTo(hostObject client.Object, data []byte) ([]byte, error) {
+	var content map[string]any
+	if err := json.Unmarshal(data, &content); err != nil {
+		return nil, fmt.Errorf("read the change of host %s %q: %w", kindOf(hostObject), hostObject.GetName(), err)
+	}
+	metadata, _ := content["metadata"].(map[string]any)
+	if metadata == nil {
+		metadata = map[string]any{}
+		content["metadata"] = metadata
+	}
+	metadata["uid"], metadata["resourceVersion"] = hostObject.GetUID(), hostObject.GetResourceVersion()
+	return json.Marshal(content)
+}
+
+// emptyOf is an empty object of the same type and name.
+func emptyOf(object client.Object) client.Object {
+	empty, _ := reflect.New(reflect.TypeOf(object).Elem()).Interface().(client.Object)
+	if _, isTyped := object.(interface{ Size() int }); !isTyped {
+		empty.GetObjectKind().SetGroupVersionKind(object.GetObjectKind().GroupVersionKind())
+	}
+	empty.SetNamespace(object.GetNamespace())
+	empty.SetName(object.GetName())
+	return empty
 }
 
 // PatchVirtualStatus writes what change does to the status of a tenant's object, if it does anything, as a merge patch
@@ -111,13 +176,13 @@ func PatchVirtualStatus[T client.Object](ctx context.Context, s *Scope, virtualO
 }
 
 // DeleteHost deletes a host copy, exactly this one. An object that is already gone is no error. Options are added to
-// the precondition of its UID.
+// the precondition of its UID; others of theirs take its place.
 func (s *Scope) DeleteHost(ctx context.Context, hostObject client.Object, options ...client.DeleteOption) error {
 	if !s.Owns(hostObject) {
 		return nil
 	}
 	uid := hostObject.GetUID()
-	options = append(options, client.Preconditions{UID: &uid})
+	options = append([]client.DeleteOption{client.Preconditions{UID: &uid}}, options...)
 	if err := s.HostClient.Delete(ctx, hostObject, options...); err != nil && !apierrors.IsNotFound(err) {
 		return s.hostError("delete", hostObject, err)
 	}

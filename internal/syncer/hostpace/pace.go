@@ -83,6 +83,9 @@ func (p *Pace) Limit() int {
 	return p.limit
 }
 
+// Share is how much of what the host allows at best it allows now: above 0, and at most 1.
+func (p *Pace) Share() float64 { return float64(p.Limit()) / float64(p.options.Most) }
+
 // Throttled is how often the host answered that it has too many requests.
 func (p *Pace) Throttled() uint64 {
 	p.mu.Lock()

@@ -41,6 +41,9 @@ type Options struct {
 	Ranges *hostranges.Source
 	// MaxNamespaces is how many mapped namespaces one tenant may have. 0 means any number.
 	MaxNamespaces int
+	// InPlace brings a namespace into the quotas of the account whose label it has, before anything enters it. Nil means that
+	// there are none.
+	InPlace func(ctx context.Context, hostNamespace *corev1.Namespace) error
 }
 
 // AgentRole is the ClusterRole that the agent has in each mapped namespace and nowhere else as a whole.
@@ -77,6 +80,8 @@ type look struct {
 	podSecurity clusterv1alpha1.PodSecurityLevel
 	// hasCustomResources is whether the agent needs its rights to custom resources there.
 	hasCustomResources bool
+	// account that they belong to, or "".
+	account string
 	// ranges are the host's addresses that are fenced off; nil means no fence.
 	ranges *hostranges.Ranges
 }
@@ -86,7 +91,7 @@ func (e *Ensurer) lookOf(ctx context.Context, tenant tenants.Tenant) (look, erro
 	if level == "" {
 		level = clusterv1alpha1.PodSecurityBaseline
 	}
-	wanted := look{uid: string(tenant.UID), podSecurity: level, hasCustomResources: len(tenant.Spec.Sync.CustomResources) > 0}
+	wanted := look{uid: string(tenant.UID), podSecurity: level, hasCustomResources: len(tenant.Spec.Sync.CustomResources) > 0, account: tenant.Account.Name()}
 	if tenant.Spec.Network.Isolation != nil && !*tenant.Spec.Network.Isolation {
 		return wanted, nil
 	}
@@ -180,8 +185,14 @@ func (e *Ensurer) make(ctx context.Context, tenant tenants.Tenant, tenantNamespa
 	if tenant.Terminating {
 		return errors.New("the virtual cluster is being deleted")
 	}
-	if err := e.makeNamespace(ctx, tenant, tenantNamespace, name, wanted); err != nil {
+	hostNamespace, err := e.makeNamespace(ctx, tenant, tenantNamespace, name, wanted)
+	if err != nil {
 		return err
+	}
+	if e.options.InPlace != nil {
+		if err := e.options.InPlace(ctx, hostNamespace); err != nil {
+			return err
+		}
 	}
 	// The binding comes first: with it the agent may write the rest.
 	if err := e.makeBinding(ctx, tenant, tenantNamespace, name, AgentRole, "matryoshka-agent"); err != nil {
@@ -234,41 +245,48 @@ func ownerLabels(tenant tenants.Tenant, tenantNamespace string) map[string]strin
 	}
 }
 
-func (e *Ensurer) makeNamespace(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted look) error {
+func (e *Ensurer) makeNamespace(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name string, wanted look) (*corev1.Namespace, error) {
 	desired := ownerLabels(tenant, tenantNamespace)
 	desired[mapping.LabelKind] = mapping.KindMapped
 	desired["pod-security.kubernetes.io/enforce"] = string(wanted.podSecurity)
 	desired["pod-security.kubernetes.io/enforce-version"] = "latest"
 
 	if err := e.admit(ctx, tenant, name); err != nil {
-		return err
+		return nil, err
 	}
 	hostNamespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: desired}}
+	// From its first moment, so that nothing of it is judged without them. Later the account's own controller keeps them.
+	if tenant.Account != nil {
+		tenant.Account.Put(&hostNamespace.ObjectMeta)
+	}
 	err := e.hostClient.Create(ctx, hostNamespace)
 	if err == nil {
-		return nil
+		return hostNamespace, nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("create: %w", err)
+		return nil, fmt.Errorf("create: %w", err)
 	}
 	if err := e.hostClient.Get(ctx, client.ObjectKey{Name: name}, hostNamespace); err != nil {
-		return fmt.Errorf("get: %w", err)
+		return nil, fmt.Errorf("get: %w", err)
 	}
 	if hostNamespace.Labels[mapping.LabelUID] != string(tenant.UID) || hostNamespace.Labels[mapping.LabelKind] != mapping.KindMapped {
-		return ErrForeign
+		return nil, ErrForeign
 	}
 	if hostNamespace.DeletionTimestamp != nil {
-		return ErrTerminating
+		return nil, ErrTerminating
 	}
 	updated := hostNamespace.DeepCopy()
 	maps.Copy(updated.Labels, desired)
-	if maps.Equal(updated.Labels, hostNamespace.Labels) {
-		return nil
+	if tenant.Account != nil && !tenant.Account.HasPlace(&updated.ObjectMeta) {
+		tenant.Account.Put(&updated.ObjectMeta)
+	}
+	if equality.Semantic.DeepEqual(updated.ObjectMeta, hostNamespace.ObjectMeta) {
+		return hostNamespace, nil
 	}
 	if err := e.hostClient.Patch(ctx, updated, client.MergeFromWithOptions(hostNamespace, client.MergeFromWithOptimisticLock{})); err != nil {
-		return fmt.Errorf("patch labels: %w", err)
+		return nil, fmt.Errorf("patch labels and annotations: %w", err)
 	}
-	return nil
+	return updated, nil
 }
 
 func (e *Ensurer) makeBinding(ctx context.Context, tenant tenants.Tenant, tenantNamespace, name, role, binding string) error {

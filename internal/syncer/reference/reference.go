@@ -1,7 +1,7 @@
 // Package reference writes the page for users that says what is synced, how, and what is refused.
 //
-// It decides nothing: the fields of pods, labels and annotations are read from the code that decides, and each kind of the sync
-// has a line here, which a test of the agent checks.
+// It decides nothing: the fields of pods, labels and annotations are read from the code that decides, and each kind and each reason of the sync
+// has a line here, which tests check.
 package reference
 
 import (
@@ -21,6 +21,7 @@ func Write(to io.Writer) error {
 		"How each kind of object gets between a virtual cluster and its host. Kinds that are not here stay in the virtual cluster.\n" +
 		"What is refused is told in an event on your object, which stays and is tried again.\n\n")
 	writeKinds(&page)
+	writeReasons(&page)
 	writeMetadata(&page)
 	writeFields(&page)
 	_, err := io.WriteString(to, page.String())
@@ -33,7 +34,7 @@ func writeKinds(page *strings.Builder) {
 		fmt.Fprintf(page, "| %s | %s | %s | %s | %s |\n", kind.Name, kind.Direction, kind.How, kind.Refused, kind.Events)
 	}
 	page.WriteString("\nEvery kind that goes down may have the events `HostRejected` (the host's API server said no), `NameTaken` (the host has\n" +
-		"another object of this name), `LimitReached` (you have as much on the host as you may) and `NotSupported`.\n")
+		"another object of this name), `LimitReached` (you have as much on the host as you may), `EditedOnHost` and `NotSupported`.\n")
 }
 
 func writeMetadata(page *strings.Builder) {

@@ -48,6 +48,7 @@ type Injector struct {
 	plan   Plan
 	random *rand.Rand
 	counts map[Failure]int
+	turn   int // of the next failure: in turn, so that also of a few each happens
 }
 
 // NewInjector makes an injector without a plan. The same seed makes the same choices in the same order of requests.
@@ -96,7 +97,8 @@ func (i *Injector) decide(isWatch bool) fate {
 	}
 	decided.fails = true
 	if !isWatch {
-		decided.failure = Failure(i.random.IntN(int(failures)))
+		decided.failure = Failure(i.turn % int(failures))
+		i.turn++
 	}
 	i.counts[decided.failure]++
 	return decided

@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
+	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/host/control"
 	"github.com/matryoshka-dev/matryoshka/test/bench/machine"
 )
@@ -42,7 +43,7 @@ const (
 type Host struct {
 	// Client is for what Kubernetes has.
 	Client kubernetes.Interface
-	// Objects is for VirtualClusters.
+	// Objects is for VirtualClusters, accounts and spaces.
 	Objects client.WithWatch
 	// Metadata is for what every object has.
 	Metadata metadata.Interface
@@ -51,6 +52,9 @@ type Host struct {
 	program string
 	isOurs  bool
 }
+
+// IsOurs tells whether this program has started the host and will remove it.
+func (h *Host) IsOurs() bool { return h.isOurs }
 
 // Start brings up a host whose data are below folder, with the programs of bin/.
 func Start(ctx context.Context, programs, folder string) (*Host, error) {
@@ -139,6 +143,9 @@ func (h *Host) connect(ctx context.Context) error {
 	}
 	scheme := runtime.NewScheme()
 	if err := clusterv1alpha1.AddToScheme(scheme); err != nil {
+		return err
+	}
+	if err := tenancyv1alpha1.AddToScheme(scheme); err != nil {
 		return err
 	}
 	h.Objects, err = client.NewWithWatch(inside, client.Options{Scheme: scheme})

@@ -32,6 +32,8 @@ type Tenant struct {
 	Client kubernetes.Interface
 	// Times is how long it took to become usable.
 	Times Times
+	// outside connects through the front door.
+	outside *rest.Config
 }
 
 // Times are from the call that creates a virtual cluster to what its owner waits for.
@@ -86,6 +88,7 @@ func (h *Host) Create(ctx context.Context, name string, store clusterv1alpha1.St
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig of %q: %w", name, err)
 	}
+	tenant.outside = config
 	tenant.ID, _, _ = strings.Cut(config.ServerName, ".")
 	outside, err := kubernetes.NewForConfig(unlimited(config))
 	if err != nil {

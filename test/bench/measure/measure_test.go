@@ -32,7 +32,7 @@ func TestChoose(t *testing.T) {
 // Every row that can be measured is measured by one step, and no step measures a row that is not there.
 func TestStepsCoverTheRows(t *testing.T) {
 	var measured []string
-	for _, step := range slices.Concat(Steps(), Density(), Many()) {
+	for _, step := range slices.Concat(Steps(), Density(), Many(), Accounts()) {
 		measured = append(measured, step.Rows...)
 	}
 	var wanted []string

@@ -40,6 +40,8 @@ type Options struct {
 	Most int
 	// Scale is the run with many tenants.
 	Scale Scale
+	// Accounts is how many there are in the run with many of them.
+	Accounts int
 }
 
 // Scale is how large the run with many tenants is.

@@ -12,6 +12,7 @@ func Steps() []Step {
 	return []Step{
 		{Name: "idle", Rows: idleRows, limit: 30 * time.Minute, take: idle},
 		{Name: "lifecycle", Rows: lifecycleRows, limit: 10 * time.Minute, take: lifecycle},
+		{Name: "wake", Rows: wakeRows, limit: 10 * time.Minute, take: wake},
 		{Name: "api", Rows: apiRows(), limit: 5 * time.Minute, take: apiLatency},
 		{Name: "objects", Rows: objectRows, limit: 5 * time.Minute, take: objects},
 		{Name: "pods", Rows: steadyRows(), limit: 10 * time.Minute, take: steadyPods},
@@ -27,4 +28,9 @@ func Density() []Step {
 // Many is the step with many tenants.
 func Many() []Step {
 	return []Step{{Name: "scale", Rows: scaleRows, limit: 2 * time.Hour, take: scale}}
+}
+
+// Accounts is the step with many accounts and spaces.
+func Accounts() []Step {
+	return []Step{{Name: "accounts", Rows: accountRows, limit: time.Hour, take: accounts}}
 }

@@ -15,6 +15,7 @@ const (
 	AgentMemory    = "agent.memory"
 	AgentCPU       = "agent.cpu"
 	Awake          = "density.dedicated"
+	Wake           = "wake.dedicated"
 	AwakeMemory    = "density.memory"
 	ServiceCall    = "service.call"
 	ServiceFloor   = "service.call.host"
@@ -28,6 +29,12 @@ const (
 	ScaleQuiet     = "scale.quiet.alone"
 	ScaleBeside    = "scale.quiet.beside"
 	ScaleQuietMore = "scale.quiet.ratio"
+
+	SpacesFew          = "accounts.spaces.few"
+	SpacesMany         = "accounts.spaces.many"
+	SpacesRate         = "accounts.spaces.rate"
+	AccountAgentMemory = "accounts.agent.memory"
+	AccountAgentCPU    = "accounts.agent.cpu"
 )
 
 // Loads of pods, and what is measured of each; see PodRow.
@@ -74,7 +81,8 @@ func Rows() []Row {
 	for _, verb := range Verbs {
 		rows = append(rows, Row{ID: APIRow(verb), What: "API latency in the tenant against the host: " + verb, Unit: times, Budget: median(1.15)})
 	}
-	return append(rows, scaleRows()...)
+	rows = append(rows, scaleRows()...)
+	return append(rows, accountRows()...)
 }
 
 func lifecycleRows() []Row {
@@ -85,7 +93,7 @@ func lifecycleRows() []Row {
 		{ID: DeleteObjects, What: "delete → no host object but terminating namespaces", Unit: seconds, Budget: median(2)},
 		{ID: DeletePods, What: "of that: delete → no pod left", Unit: seconds},
 		{ID: DeleteAll, What: "delete → namespaces gone", Unit: seconds, Budget: median(7)},
-		{ID: "wake.dedicated", What: "wake from sleep → first request answered, dedicated", Unit: seconds, Budget: median(3), IsNotBuilt: true},
+		{ID: Wake, What: "wake from sleep → first request answered, dedicated", Unit: seconds, Budget: median(3)},
 		{ID: "wake.packed", What: "wake from sleep → first request answered, packed", Unit: seconds, Budget: median(1), IsNotBuilt: true},
 	}
 }
@@ -135,5 +143,15 @@ func scaleRows() []Row {
 		{ID: ScaleQuiet, What: "a quiet tenant, 1 pod/s: create → Ready, alone", Unit: seconds},
 		{ID: ScaleBeside, What: "the same while another tenant bursts", Unit: seconds},
 		{ID: ScaleQuietMore, What: "the second p99 against the first", Unit: times, Budget: []Bound{{Of: P99, Value: 2}}},
+	}
+}
+
+func accountRows() []Row {
+	return []Row{
+		{ID: SpacesFew, What: "space created → ready, the first quarter of many accounts", Unit: millis},
+		{ID: SpacesMany, What: "space created → ready, the last half of them", Unit: millis},
+		{ID: SpacesRate, What: "spaces ready per second over that half", Unit: "1/s"},
+		{ID: AccountAgentMemory, What: "agent memory (RssAnon) per account with four spaces", Unit: mebibytes},
+		{ID: AccountAgentCPU, What: "agent CPU with all of them idle, more than without any", Unit: millicores},
 	}
 }

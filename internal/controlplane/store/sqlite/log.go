@@ -1,31 +1,94 @@
 package sqlite
 
 import (
-	"strings"
+	"context"
+	"errors"
 	"sync"
+	"time"
 
+	"github.com/k3s-io/kine/pkg/drivers"
+	"github.com/k3s-io/kine/pkg/drivers/generic"
+	"github.com/k3s-io/kine/pkg/logstructured"
+	"github.com/k3s-io/kine/pkg/logstructured/sqllog"
+	"github.com/k3s-io/kine/pkg/server"
 	"github.com/sirupsen/logrus"
+
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store/history"
 )
 
-var once sync.Once
-
-// keepValuesOut makes kine's log, which is logrus' one global logger, leave out the lines that show what was to be written:
-// that may be a Secret. What failed and why is logged by this package.
-func keepValuesOut() {
-	once.Do(func() { logrus.SetFormatter(withoutValues{logrus.StandardLogger().Formatter}) })
+// log is kine's log with another way to write, to follow, to list and to compact; what is counted is kine's.
+type log struct {
+	*sqllog.SQLLog
+	dialect *generic.Generic
+	running *sync.WaitGroup
+	writer  *writer
+	history *history.History
 }
 
-// showValues begin the lines that carry a whole request.
-var showValues = []string{"error in txn", "error in put"}
+var _ logstructured.Log = (*log)(nil)
 
-type withoutValues struct{ logrus.Formatter }
+func newLog(dialect *generic.Generic, running *sync.WaitGroup, c *drivers.Config) *log {
+	return &log{SQLLog: sqllog.New(dialect, running, c), dialect: dialect, running: running}
+}
 
-// Format implements logrus.Formatter. An empty line is none.
-func (f withoutValues) Format(entry *logrus.Entry) ([]byte, error) {
-	for _, begin := range showValues {
-		if strings.HasPrefix(entry.Message, begin) {
-			return nil, nil
-		}
+// Start implements logstructured.Log. The writer ends with the context.
+func (l *log) Start(ctx context.Context) error {
+	// It makes the key that holds the compacted revision, by kine's own way of writing.
+	if err := l.SQLLog.Start(ctx); err != nil {
+		return err
 	}
-	return f.Formatter.Format(entry)
+	current, err := l.dialect.CurrentRevision(ctx)
+	if err != nil {
+		return err
+	}
+	l.history = history.New(current, func(ctx context.Context, key, end string, after int64) (history.Page, error) {
+		return pageAfter(ctx, l.dialect, key, end, after)
+	})
+	l.writer = newWriter(l.dialect, l.history.Publish)
+	l.running.Go(func() { l.writer.run(ctx) })
+	return nil
+}
+
+// CurrentRevision implements logstructured.Log: the newest revision that watchers can see.
+func (l *log) CurrentRevision(context.Context) (int64, error) {
+	current, _ := l.history.Current()
+	return current, nil
+}
+
+// Append implements logstructured.Log.
+func (l *log) Append(ctx context.Context, event *server.Event) (int64, error) {
+	return l.writer.write(ctx, event)
+}
+
+// Watch implements logstructured.Log: everything from now on, for who is slow, too. The goroutine ends with the context. What expires is
+// found by way of it and by nothing else, so that a read that fails is tried again.
+func (l *log) Watch(ctx context.Context) <-chan server.EventBatch {
+	batches := make(chan server.EventBatch)
+	after, _ := l.history.Current()
+	l.running.Go(func() {
+		defer close(batches)
+		for ctx.Err() == nil {
+			err := l.history.Follow(ctx, "", "", after, func(page history.Page) error {
+				select {
+				case batches <- server.EventBatch{Events: page.Events, CurrentRev: page.Through}:
+					after = page.Through
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
+			if ctx.Err() != nil {
+				return
+			}
+			logrus.Errorf("Datastore does not follow its history, it tries again: %v", err)
+			if errors.Is(err, server.ErrCompacted) {
+				after, _ = l.history.Current()
+			}
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+		}
+	})
+	return batches
 }

@@ -1,9 +1,13 @@
-// Package sqlite is kine's driver for SQLite, with one difference: a write that failed is an error.
+// Package sqlite is kine's datastore in SQLite, with four differences: a write that failed is an error, writes that come at
+// the same time share a transaction, whoever follows what is written misses nothing, however slow, and to list a few keys does not cost
+// what all do.
 //
 // kine takes every failed insert for a lost race, looks what is stored under the key, and answers from that. A create of a key
 // that does not exist is then acknowledged although nothing was stored, and an update or delete looks like a conflict, which
-// an API server tries again without end. A full disk does that, and so does every other failure to write. This package
-// only corrects the answer; it is no other store. Importing it registers Scheme with kine.
+// an API server tries again without end. A full disk does that, and so does every other failure to write. kine gives
+// each write a transaction, and so a sync of the disk, and it drops what a slow watcher has no room for. The table and the translation
+// to it remain kine's: a file can be opened by either. Invariants: a write that was acknowledged is on the disk (where the data source
+// asks for it by synchronous=FULL), and was published to the history before the answer.
 package sqlite
 
 import (
@@ -13,27 +17,44 @@ import (
 	"sync"
 
 	"github.com/k3s-io/kine/pkg/drivers"
+	"github.com/k3s-io/kine/pkg/drivers/generic"
 	kinesqlite "github.com/k3s-io/kine/pkg/drivers/sqlite"
 	"github.com/k3s-io/kine/pkg/logstructured"
-	"github.com/k3s-io/kine/pkg/logstructured/sqllog"
 	"github.com/k3s-io/kine/pkg/server"
 	"github.com/sirupsen/logrus"
+
+	"github.com/matryoshka-dev/matryoshka/internal/controlplane/store/history"
 )
 
-// Scheme begins an endpoint: Scheme, "://", and what follows "sqlite://" for kine.
-const Scheme = "matryoshka-sqlite"
+// connections to the file: one writes, the others read.
+const connections = 4
 
-func init() { drivers.Register(Scheme, open) }
-
-func open(ctx context.Context, wg *sync.WaitGroup, c *drivers.Config) (leaderElect bool, backend server.Backend, err error) {
-	keepValuesOut()
-	// The backend that comes with the dialect was not started, and holds nothing.
-	_, dialect, err := kinesqlite.NewVariant(ctx, wg, "sqlite3", c)
-	if err != nil {
-		return false, nil, err
-	}
-	return false, newTruthful(sqllog.New(dialect, wg, c)), nil
+// Backend is an open file.
+type Backend struct {
+	truthful
+	log *log
 }
+
+// Open opens the file that the data source names, in the form of kine's parameters. It is closed, and its goroutines leave
+// running, when the context ends. Start has to be called before anything else.
+func Open(ctx context.Context, running *sync.WaitGroup, dataSource string) (*Backend, error) {
+	keepValuesOut()
+	c := &drivers.Config{
+		DataSourceName:       dataSource,
+		ConnectionPoolConfig: generic.ConnectionPoolConfig{MaxIdle: connections, MaxOpen: connections},
+		CompactBatchSize:     compactStep,
+	}
+	// The backend that comes with the dialect was not started, and holds nothing.
+	_, dialect, err := kinesqlite.NewVariant(ctx, running, "sqlite3", c)
+	if err != nil {
+		return nil, err
+	}
+	log := newLog(dialect, running, c)
+	return &Backend{truthful: newTruthful(log), log: log}, nil
+}
+
+// History is what was written, in order. It is there after Start.
+func (b *Backend) History() *history.History { return b.log.history }
 
 // truthful is a backend whose failed writes are errors.
 type truthful struct{ server.Backend }

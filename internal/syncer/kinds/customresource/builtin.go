@@ -25,6 +25,8 @@ type builtIn struct {
 	translate func(ctx context.Context, t translating) error
 	// settled is the field of the spec of which translate alone decides: it holds names of the host that the rules would refuse.
 	settled string
+	// references are the paths of names of namespaces, which the rules translate, beside those that are declared.
+	references []string
 	// needs are the kinds, which are shown, that the spec must name besides: objects of them decide about those of this kind.
 	needs []string
 	// unique is the path of names of which each may belong to one tenant only.
@@ -65,6 +67,8 @@ var builtIns = map[string]builtIn{
 	snapshotClasses:                  {show: showSnapshotClass},
 	snapshots:                        {translate: translateSnapshot, needs: []string{snapshotClasses}, isMadeOnce: isBound},
 
+	grants: {translate: translateGrant, references: []string{".spec.from[*].namespace"}, withdraws: true},
+
 	"httproutes." + gatewayGroup: route,
 	"grpcroutes." + gatewayGroup: route,
 	"tlsroutes." + gatewayGroup:  route,
@@ -72,7 +76,14 @@ var builtIns = map[string]builtIn{
 
 var sharedGateways = builtIn{show: showGateway, onlyIfLabelled: true, into: metav1.NamespaceSystem}
 
-var route = builtIn{translate: translateRoute, settled: "parentRefs", needs: []string{gateways}, unique: "spec.hostnames", withdraws: true, status: routeStatus}
+var route = builtIn{
+	translate: translateRoute, settled: "parentRefs", needs: []string{gateways}, unique: "spec.hostnames", withdraws: true, status: routeStatus,
+	references: []string{
+		".spec.rules[*].backendRefs[*].namespace",
+		".spec.rules[*].backendRefs[*].filters[*].requestMirror.backendRef.namespace",
+		".spec.rules[*].filters[*].requestMirror.backendRef.namespace",
+	},
+}
 
 const (
 	gatewayGroup    = "gateway.networking.k8s.io"

@@ -67,7 +67,7 @@ func rulesOf(asked clusterv1alpha1.CustomResource, definition metav1.Object) rul
 		return paths
 	}
 	return rules{
-		references: said(AnnotationReferences).Insert(asked.References...),
+		references: said(AnnotationReferences).Insert(asked.References...).Insert(builtIns[asked.Name].references...),
 		plain:      said(AnnotationPlain),
 		refused:    said(AnnotationRefused),
 	}

@@ -59,7 +59,7 @@ func checkGrant(ctx context.Context, scope *engine.Scope, resource schema.GroupR
 		return nil // each object says whether it is offered
 	}
 	if !wantsEverything(now) {
-		return checkRole(ctx, scope, namespaces.CustomResourcesRole, grantsWriting, resource, "create", "update", "delete")
+		return checkRole(ctx, scope, namespaces.CustomResourcesRole, grantsWriting, resource, "create", "patch", "delete")
 	}
 	// The right to read comes with the other direction, too, which must not show tenants what the host keeps beside their own.
 	if hostLabels[mapping.LabelOffer] != "true" {

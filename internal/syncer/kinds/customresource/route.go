@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -220,25 +221,41 @@ func (r routing) filters(path string, of map[string]any) error {
 	return nil
 }
 
-// backend makes sure that traffic goes to a Service of the route's own namespace that is the tenant's.
+// backend makes sure that traffic goes to a Service that is the tenant's, of the route's own namespace or of one that grants it.
 func (r routing) backend(path string, backend map[string]any) error {
 	if err := onlyKnown(path, backend, backendFields); err != nil {
 		return err
 	}
-	namespace := backend["namespace"]
-	if !isOr(backend["group"], "") || !isOr(backend["kind"], "Service") || !isOr(namespace, r.key().Namespace) {
-		return engine.Refuse(engine.ReasonNotSupported, "%s: a backend must be a Service of the route's own namespace", path)
+	if !isOr(backend["group"], "") || !isOr(backend["kind"], "Service") {
+		return engine.Refuse(engine.ReasonNotSupported, "%s: a backend must be a Service", path)
 	}
-	delete(backend, "namespace") // its own, under whatever name
 	name, _ := backend["name"].(string)
-	refusal, err := ingress.CheckBackend(r.ctx, r.scope, r.beside(name))
+	service := r.beside(name)
+	if namespace, _ := backend["namespace"].(string); namespace != "" && namespace != service.Namespace {
+		service.Namespace = namespace // the rules translate it
+		if err := r.checkGranted(path, service); err != nil {
+			return err
+		}
+	} else {
+		delete(backend, "namespace") // its own, under whatever name
+	}
+	refusal, err := ingress.CheckBackend(r.ctx, r.scope, service)
 	if err != nil || refusal == nil {
 		return err
 	}
 	return engine.Refuse(refusal.Reason, "%s: Service %q %s", path, name, refusal.Message)
 }
 
-// routesBeside wakes the routes that a change of a tenant's Service may concern: those of its namespace.
+func (r routing) checkGranted(path string, service engine.Key) error {
+	isGranted, err := r.isGranted(service)
+	if err != nil || isGranted {
+		return err
+	}
+	return engine.Refuse(engine.ReasonNotSupported,
+		"%s: a Service of another namespace needs a ReferenceGrant there that names routes of this one, and %s in spec.sync.customResources of the VirtualCluster", path, grants)
+}
+
+// routesBeside wakes the routes that a change of a tenant's Service may concern: those of its namespace, and with grants all.
 func routesBeside(scope *engine.Scope, virtualService client.Object) []engine.Key {
 	return routesIn(scope, virtualService.GetNamespace())
 }
@@ -252,6 +269,9 @@ func routesBesideCopy(scope *engine.Scope, hostService client.Object) []engine.K
 }
 
 func routesIn(scope *engine.Scope, namespace string) []engine.Key {
+	if _, isWished := wish(scope.Tenant, grants); isWished {
+		namespace = metav1.NamespaceAll
+	}
 	var keys []engine.Key
 	for _, asked := range scope.Tenant.Spec.Sync.CustomResources {
 		if builtIns[asked.Name].unique == "" {

@@ -105,7 +105,7 @@ func isOfHost(ctx context.Context, scope *engine.Scope, virtualIngress *networki
 	if err != nil {
 		return false, err
 	}
-	if !exists || !ingressclass.IsOffered(hostClass) {
+	if !exists || !ingressclass.IsOffered(scope, hostClass) {
 		return false, engine.Refuse(engine.ReasonWaiting, "IngressClass %q does not exist any more; choose another", name)
 	}
 	return true, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/mirror"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
 // Name of the kind.
@@ -17,13 +18,16 @@ const Name = "ingressclass"
 var class = mirror.Class[*networkingv1.IngressClass]{
 	Name: Name, Empty: func() *networkingv1.IngressClass { return &networkingv1.IngressClass{} },
 	Translate: translate, NeedsReplacement: needsReplacement, Repair: repair,
+	Allowed: func(account *rules.Rules) rules.Classes { return account.IngressClasses },
 }
 
 // New returns the kind.
 func New() engine.Kind { return class.Kind() }
 
-// IsOffered tells whether an IngressClass of the host may be used by virtual clusters.
-func IsOffered(hostClass *networkingv1.IngressClass) bool { return class.Offers(hostClass) }
+// IsOffered tells whether an IngressClass of the host may be used by this virtual cluster.
+func IsOffered(scope *engine.Scope, hostClass *networkingv1.IngressClass) bool {
+	return class.IsOfferedTo(scope, hostClass)
+}
 
 func translate(hostClass *networkingv1.IngressClass) *networkingv1.IngressClass {
 	mirrored := &networkingv1.IngressClass{Spec: networkingv1.IngressClassSpec{Controller: hostClass.Spec.Controller}}

@@ -1,8 +1,6 @@
 package integration
 
 import (
-	"os"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -13,11 +11,13 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/tenancytest"
 )
 
 // agentUser is who the engine is on the host. It has the rights that the chart gives the agent, and is confined as the chart
 // confines it: what a kind needs beyond them fails here.
-const agentUser = "system:serviceaccount:matryoshka-system:matryoshka-agent"
+const agentUser = tenancytest.AgentUser
 
 func impersonate(config *rest.Config, user string) *rest.Config {
 	config = rest.CopyConfig(config)
@@ -93,19 +93,9 @@ func kindOf(t *testing.T, document string) string {
 	return kind.Kind
 }
 
-// documents are the objects of a template of the chart, with its few actions filled in.
+// documents are the objects of a template of the chart, for another user than the agent's.
 func documents(t *testing.T, template, user string) []string {
 	t.Helper()
-	data, err := os.ReadFile("../../../../charts/matryoshka/templates/" + template)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := regexp.MustCompile(`(?m)^\{\{-.*\}\}\n?`).ReplaceAllString(string(data), "")
-	text = strings.ReplaceAll(text, `{{- include "matryoshka.labels" . | nindent 4 }}`, "{}")
-	text = strings.ReplaceAll(text, `{{ include "matryoshka.agentUser" . }}`, user)
-	text = strings.ReplaceAll(text, `{{ .Release.Namespace }}`, "matryoshka-system")
-	if strings.Contains(text, "{{") {
-		t.Fatalf("%s has template actions that this test does not know:\n%s", template, text)
-	}
+	text := strings.ReplaceAll(tenancytest.RenderTemplate(t, template), tenancytest.AgentUser, user)
 	return strings.Split(text, "\n---\n")
 }

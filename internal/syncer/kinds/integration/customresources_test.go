@@ -136,7 +136,7 @@ func (w *customWorld) grantReading(t *testing.T, name, group string, resources .
 
 func (w *customWorld) grantWriting(t *testing.T, name, group string, resources ...string) {
 	t.Helper()
-	w.rights(t, name+"-write", "aggregate-to-agent-tenant", group, resources, "create", "update", "delete")
+	w.rights(t, name+"-write", "aggregate-to-agent-tenant", group, resources, "create", "patch", "delete")
 }
 
 func (w *customWorld) rights(t *testing.T, name, label, group string, resources []string, verbs ...string) {

@@ -79,7 +79,7 @@ func (w *world) interfere(t *testing.T, hostKey client.ObjectKey) {
 	w.agentConfig = rest.CopyConfig(w.agentConfig)
 	w.agentConfig.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return roundTrip(func(request *http.Request) (*http.Response, error) {
-			if request.Method == http.MethodPut && strings.HasSuffix(request.URL.Path, "/"+hostKey.Namespace+"/services/"+hostKey.Name) && interfered.CompareAndSwap(false, true) {
+			if request.Method == http.MethodPatch && strings.HasSuffix(request.URL.Path, "/"+hostKey.Namespace+"/services/"+hostKey.Name) && interfered.CompareAndSwap(false, true) {
 				faster := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"somebody":"else"}}}`))
 				if err := w.host.Patch(context.Background(), named(&corev1.Service{}, hostKey), faster); err != nil {
 					t.Errorf("be faster than the agent: %v", err)

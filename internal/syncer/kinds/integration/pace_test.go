@@ -50,11 +50,18 @@ func testPace(t *testing.T, w *world) {
 
 	made, least := 0, w.pace.Limit()
 	eventually(t, "the host turns calls away", func() error {
-		for range 40 {
+		var group sync.WaitGroup
+		for range 40 { // at once: one after the other they may come slowly enough for the host
 			made++
-			create(t, w.virtual, newService("paced", fmt.Sprintf("web-%d", made), fmt.Sprintf("10.96.%d.%d", 80+made/200, made%200+1)))
-			least = min(least, w.pace.Limit())
+			service := newService("paced", fmt.Sprintf("web-%d", made), fmt.Sprintf("10.96.%d.%d", 80+made/200, made%200+1))
+			group.Go(func() {
+				if err := w.virtual.Create(t.Context(), service); err != nil {
+					t.Errorf("create a Service: %v", err)
+				}
+			})
 		}
+		group.Wait()
+		least = min(least, w.pace.Limit())
 		return expect(w.pace.Throttled() > 0, "%d Services are made and none was turned away; limit %d", made, least)
 	})
 	eventually(t, "all Services get to the host", func() error {

@@ -103,6 +103,7 @@ func (w *customWorld) testRoutes(t *testing.T) {
 	t.Run("served", func(t *testing.T) { w.testServedRoute(t, web) })
 	t.Run("attacks", func(t *testing.T) { w.testRouteAttacks(t, web) })
 	t.Run("names", func(t *testing.T) { w.testRouteNames(t, web) })
+	t.Run("grants", func(t *testing.T) { w.testRouteGrants(t) })
 	t.Run("withdrawn", func(t *testing.T) { w.testRouteWithdrawn(t, web, shared) })
 }
 
@@ -220,8 +221,7 @@ func (w *customWorld) testRouteNames(t *testing.T, web string) {
 	create(t, w.host, httpRoute("infra", "wild", "*.wild.example.com", "bank"))
 	create(t, w.host, newIngress("infra", "shop", "nginx", "shop.example.com", "shop"))
 	for name, host := range map[string]string{"taken": "bank.example.com", "under": "a.wild.example.com", "ingress": "shop.example.com"} {
-		create(t, w.virtual, httpRoute("web", name, host, "app"))
-		w.awaitEvent(t, "web", name, ingress.ReasonHostTaken)
+		w.awaitTaken(t, web, name, host)
 		never(t, w.host, client.ObjectKey{Namespace: web, Name: name}, emptyRoute())
 	}
 	create(t, w.virtual, newIngress("web", "thief", "nginx", "bank.example.com", "app"))
@@ -230,6 +230,89 @@ func (w *customWorld) testRouteNames(t *testing.T, web string) {
 
 	remove(t, w.host, held)
 	await(t, w.host, client.ObjectKey{Namespace: web, Name: "taken"}, emptyRoute(), parentIs("infra", "public"))
+}
+
+// awaitTaken makes a route for a name that somebody else has on the host. The engine sees what the host has a moment after it is made;
+// a route that was quicker is made again.
+func (w *customWorld) awaitTaken(t *testing.T, web, name, host string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("the route %s is refused for %s", name, host), func() error {
+		route := httpRoute("web", name, host, "app")
+		if err := client.IgnoreAlreadyExists(w.virtual.Create(t.Context(), route)); err != nil {
+			return err
+		}
+		if err := w.host.Get(t.Context(), client.ObjectKey{Namespace: web, Name: name}, emptyRoute()); err == nil {
+			remove(t, w.virtual, route)
+			return errors.New("it was copied before the engine saw the other one")
+		}
+		events := &corev1.EventList{}
+		if err := w.virtual.List(t.Context(), events, client.InNamespace("web"), client.MatchingFields{"involvedObject.name": name, "reason": ingress.ReasonHostTaken}); err != nil {
+			return err
+		}
+		return expect(len(events.Items) > 0, "no event says that it is taken")
+	})
+}
+
+// testRouteGrants: a route leads to a Service of another namespace of the tenant's if that namespace says so, and to none of others.
+func (w *customWorld) testRouteGrants(t *testing.T) {
+	before := w.tenant.Spec.Sync.CustomResources
+	defer w.ask(before...)
+	w.installUpstream(t, gatewayModule, "standard/gateway.networking.k8s.io_referencegrants.yaml")
+	w.grantReading(t, "grants", gatewayGroup, "referencegrants")
+	w.grantWriting(t, "grants", gatewayGroup, "referencegrants")
+	w.ask(
+		clusterv1alpha1.CustomResource{Name: httpRoutes}, clusterv1alpha1.CustomResource{Name: gatewaysName, Direction: clusterv1alpha1.SyncFromHost},
+		clusterv1alpha1.CustomResource{Name: "referencegrants." + gatewayGroup},
+	)
+	w.awaitNoProblem(t)
+	web, shop := mapping.HostNamespace(w.tenant.ID, "web"), w.namespace(t, "shop")
+	create(t, w.virtual, newService("shop", "till", "10.96.50.30"))
+	await(t, w.host, client.ObjectKey{Namespace: shop, Name: "till"}, &corev1.Service{}, func(*corev1.Service) error { return nil })
+	into := func(namespace string) func(map[string]any) {
+		return rule(func(rule map[string]any) {
+			backend, _ := rule["backendRefs"].([]any)[0].(map[string]any)
+			backend["namespace"] = namespace
+		})
+	}
+	create(t, w.virtual, httpRoute("web", "till", "till.example.com", "till", into("shop")))
+	w.awaitEvent(t, "web", "till", engine.ReasonNotSupported)
+	never(t, w.host, client.ObjectKey{Namespace: web, Name: "till"}, emptyRoute())
+
+	grant := ofKind(gatewayGroup+"/v1beta1", "ReferenceGrant")
+	grant.SetNamespace("shop")
+	grant.SetName("web")
+	grant.Object["spec"] = map[string]any{
+		"from": []any{
+			map[string]any{"group": gatewayGroup, "kind": "HTTPRoute", "namespace": "web"},
+			map[string]any{"group": gatewayGroup, "kind": "Gateway", "namespace": "web"},
+		},
+		"to": []any{map[string]any{"group": "", "kind": "Service", "name": "till"}, map[string]any{"group": "", "kind": "Secret"}},
+	}
+	create(t, w.virtual, grant)
+	await(t, w.host, client.ObjectKey{Namespace: shop, Name: "web"}, ofKind(gatewayGroup+"/v1beta1", "ReferenceGrant"), func(host *unstructured.Unstructured) error {
+		from, _ := field(host, "spec", "from").([]any)
+		to, _ := field(host, "spec", "to").([]any)
+		if len(from) != 1 || len(to) != 1 {
+			return fmt.Errorf("from %v to %v", from, to)
+		}
+		return expect(from[0].(map[string]any)["namespace"] == web && to[0].(map[string]any)["kind"] == "Service", "from %v to %v", from, to)
+	})
+	await(t, w.host, client.ObjectKey{Namespace: web, Name: "till"}, emptyRoute(), func(host *unstructured.Unstructured) error {
+		rules, _ := field(host, "spec", "rules").([]any)
+		backend, _ := rules[0].(map[string]any)["backendRefs"].([]any)[0].(map[string]any)
+		return expect(backend["namespace"] == shop && backend["name"] == "till", "backend %v", backend)
+	})
+	// A namespace of the host, or of the host's name of one of one's own, grants nothing and is none of the tenant's.
+	for name, namespace := range map[string]string{"of-host": "infra", "by-host-name": shop, "not-named": "kube-system"} {
+		create(t, w.virtual, httpRoute("web", name, name+".example.com", "till", into(namespace)))
+		w.awaitEvent(t, "web", name, engine.ReasonNotSupported)
+		never(t, w.host, client.ObjectKey{Namespace: web, Name: name}, emptyRoute())
+	}
+	// The Service may become one that leads elsewhere.
+	change(t, w.virtual, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "till"}}, func(service *corev1.Service) {
+		service.Spec = corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "metadata.internal"}
+	})
+	awaitGone(t, w.host, client.ObjectKey{Namespace: web, Name: "till"}, emptyRoute())
 }
 
 // testRouteWithdrawn: what a route needs may go; then it goes from the host, with what was said of it.

@@ -311,17 +311,18 @@ func (w *schedulingWorld) testFirstConsumer(t *testing.T) {
 	end(t, w.virtual, w.host, w.hostNamespace, "consumer")
 }
 
-// A tenant may put a pod where the host has no room for it. The pod waits there, and the tenant is told.
+// A tenant may write down a node on which the host has no room for a pod. It fails, as a kubelet refuses it, and the tenant is told.
 func (w *schedulingWorld) testNoRoom(t *testing.T) {
 	create(t, w.virtual, podOf("too-large", "5", func(s *corev1.PodSpec) { s.NodeName = "node-1" }))
 	said := awaitEventOn(t, w.virtual, "too-large", "HostUnschedulable")
 	if !strings.Contains(said, "node-1") || !strings.Contains(said, "Insufficient cpu") || strings.Contains(said, w.hostNamespace) {
 		t.Errorf("the event says %q", said)
 	}
-	virtualPod := &corev1.Pod{}
-	if err := w.virtual.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "too-large"}, virtualPod); err != nil || virtualPod.DeletionTimestamp != nil {
-		t.Errorf("the pod has not been kept: %v", err)
-	}
+	await(t, w.virtual, client.ObjectKey{Namespace: "default", Name: "too-large"}, &corev1.Pod{}, func(virtualPod *corev1.Pod) error {
+		return expect(virtualPod.Status.Phase == corev1.PodFailed && virtualPod.Status.Reason == "HostUnschedulable" && virtualPod.DeletionTimestamp == nil,
+			"it is %s (%s)", virtualPod.Status.Phase, virtualPod.Status.Reason)
+	})
+	awaitGone(t, w.host, client.ObjectKey{Namespace: w.hostNamespace, Name: "too-large"}, &corev1.Pod{})
 	end(t, w.virtual, w.host, w.hostNamespace, "too-large")
 }
 
@@ -345,6 +346,10 @@ func (w *schedulingWorld) testNodesOfOthers(t *testing.T) {
 	}
 	if said := awaitEventOn(t, w.virtual, "intruder", "HostUnschedulable"); !strings.Contains(said, "node-3") {
 		t.Errorf("the event says %q", said)
+	}
+	waiting := &corev1.Pod{}
+	if err := w.virtual.Get(t.Context(), client.ObjectKey{Namespace: "default", Name: "intruder"}, waiting); err != nil || waiting.Status.Phase == corev1.PodFailed {
+		t.Errorf("a pod that a scheduler has placed does not wait: %s (%s), %v", waiting.Status.Phase, waiting.Status.Reason, err)
 	}
 	hostPod := &corev1.Pod{}
 	if err := w.host.Get(t.Context(), client.ObjectKey{Namespace: w.hostNamespace, Name: "intruder"}, hostPod); err != nil || hostPod.Spec.NodeName != "" {

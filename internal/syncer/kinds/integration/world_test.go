@@ -76,8 +76,12 @@ type world struct {
 	limits      hostusage.Limits
 	// maxCached bounds what the engine keeps of the tenant; 0 is the default.
 	maxCached int64
+	// writes is the tenants' share of writes; zero is the default.
+	writes engine.WriteShare
 	// metrics are those of the engines; nil means that nobody reads them.
 	metrics *prometheus.Registry
+	// explain puts refusals of the host into other words; nil has none.
+	explain func(ctx context.Context, hostNamespace, message string) (string, bool)
 	// pace is that of the engines; nil means that each has its own.
 	pace *hostpace.Pace
 	// withPods adds the kinds of pods and of what they need; otherwise the test itself makes namespaces and host pods.
@@ -178,7 +182,7 @@ func (w *world) start(t *testing.T, shares shards.Shares) (served *engine.Engine
 	}
 	ranges := hostranges.NewSource(newClient(t, w.agentConfig), w.now)
 	options := engine.Options{
-		Namespaces: w.ensurer, Pace: w.pace, Shards: shares, Usage: hostusage.New(w.limits), MaxCached: w.maxCached,
+		Namespaces: w.ensurer, Pace: w.pace, Shards: shares, Usage: hostusage.New(w.limits), MaxCached: w.maxCached, Writes: w.writes, Explain: w.explain,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}
 	if w.metrics != nil {

@@ -6,7 +6,7 @@
 //
 // Invariants: only objects with that label are written or deleted; a class that the tenant made itself is left alone, even
 // when the host has one of the same name; what a tenant changes on a mirror is put back; a class that whoever runs the host
-// does not offer is not shown.
+// does not offer, or that the tenant's account does not allow, is not shown.
 package mirror
 
 import (
@@ -19,6 +19,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
 // replaceRetry is how long to wait for a deleted mirror to be gone, if its deletion is not seen.
@@ -40,6 +41,9 @@ type Class[T client.Object] struct {
 	// Repair makes the other fields of a mirror what they should be. It leaves labels and annotations of the tenant's own,
 	// which mean nothing to anybody else.
 	Repair func(have, want T)
+
+	// Allowed are the classes that an account lets its virtual clusters use. Nil means that accounts do not choose among them.
+	Allowed func(account *rules.Rules) rules.Classes
 
 	// Fit changes a mirror to what this tenant may see of the class, by what else the tenant sees, and tells whether it is shown
 	// at all. It reads caches only. Nil means that every tenant sees the same.
@@ -116,7 +120,7 @@ func (c Class[T]) reconcile(ctx context.Context, scope *engine.Scope, key engine
 // wanted is the mirror of a key, and whether there is one.
 func (c Class[T]) wanted(ctx context.Context, scope *engine.Scope, key engine.Key) (mirror T, isShown bool, err error) {
 	hostClass, isOnHost, err := c.find(ctx, scope, key)
-	if err != nil || !isOnHost || !c.Offers(hostClass) {
+	if err != nil || !isOnHost || !c.Offers(hostClass) || !c.isAllowed(scope, key.Name) {
 		return mirror, false, err
 	}
 	mirror = c.Translate(hostClass)
@@ -137,6 +141,16 @@ func (c Class[T]) find(ctx context.Context, scope *engine.Scope, key engine.Key)
 	return engine.Get(ctx, scope.HostCache, key.NamespacedName(), c.Empty())
 }
 
+// isAllowed tells whether the tenant's account lets it use a class.
+func (c Class[T]) isAllowed(scope *engine.Scope, name string) bool {
+	return c.Allowed == nil || scope.Tenant.Account == nil || c.Allowed(scope.Tenant.Account).Allow(name)
+}
+
+// IsOfferedTo tells whether this tenant may use a host class.
+func (c Class[T]) IsOfferedTo(scope *engine.Scope, hostClass T) bool {
+	return c.Offers(hostClass) && c.isAllowed(scope, hostClass.GetName())
+}
+
 // Offers tells whether virtual clusters may use a host class.
 func (c Class[T]) Offers(hostClass T) bool { return IsOffered(hostClass, c.OnlyIfLabelled) }
 
@@ -152,10 +166,10 @@ func IsOffered(hostObject client.Object, onlyIfLabelled bool) bool {
 	}
 }
 
-// Hides tells whether the host has a class of this name that it does not offer.
+// Hides tells whether the host has a class of this name that it does not offer to the tenant.
 func (c Class[T]) Hides(ctx context.Context, scope *engine.Scope, name string) (bool, error) {
 	hostClass, isOnHost, err := engine.Get(ctx, scope.HostCache, client.ObjectKey{Name: name}, c.Empty())
-	return err == nil && isOnHost && !c.Offers(hostClass), err
+	return err == nil && isOnHost && !c.IsOfferedTo(scope, hostClass), err
 }
 
 // Check refuses what names a host class that is not offered. Not to show it is not enough, since a tenant can make a class of

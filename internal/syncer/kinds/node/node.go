@@ -155,6 +155,9 @@ func isWanted(scope *engine.Scope, hostNode *corev1.Node) bool {
 	if scope.Tenant.Spec.Nodes.Mode == clusterv1alpha1.NodesUsed {
 		return false
 	}
+	if account := scope.Tenant.Account; account != nil && !labels.SelectorFromSet(account.NodeSelector).Matches(labels.Set(hostNode.Labels)) {
+		return false
+	}
 	return labels.SelectorFromSet(scope.Tenant.Spec.Nodes.Selector).Matches(labels.Set(hostNode.Labels))
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/customresource"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/hostquota"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
 )
 
@@ -41,12 +42,29 @@ func New() engine.Kind {
 			{Side: engine.Host, Object: &corev1.PersistentVolumeClaim{}},
 			{Side: engine.Virtual, Object: &corev1.PersistentVolume{}, Keys: claimOfMirror},
 			{Side: engine.Host, Object: &corev1.PersistentVolume{}, Unfiltered: true, Keys: claimOfVolume},
+			hostquota.Trigger(notYetThere),
 		},
 		Indexes: []engine.Index{
 			{Side: engine.Host, Object: &corev1.PersistentVolume{}, Field: indexClaim, Values: hostClaimOf},
 		},
 		Reconcile: reconcile,
 	}
+}
+
+// notYetThere are the claims of a namespace that have never had a host claim.
+func notYetThere(scope *engine.Scope, tenantNamespace string) []engine.Key {
+	claims := &corev1.PersistentVolumeClaimList{}
+	// A cache that is not filled yet has no claims: they come by themselves when it is.
+	if scope.VirtualCache.List(context.Background(), claims, client.InNamespace(tenantNamespace), client.UnsafeDisableDeepCopy) != nil {
+		return nil
+	}
+	var keys []engine.Key
+	for index := range claims.Items {
+		if !hasExisted(&claims.Items[index]) {
+			keys = append(keys, engine.KeyOf(&claims.Items[index]))
+		}
+	}
+	return keys
 }
 
 // claimOfMirror wakes a claim whose mirror has come.

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
 // changesDown carries to a running host pod what may change in a tenant's pod.
@@ -33,10 +34,21 @@ func (k *kind) write(ctx context.Context, scope *engine.Scope, subresource strin
 	if err := scope.Admit(changed); err != nil {
 		return err
 	}
-	if _, err := patch(ctx, scope.HostClient, subresource, hostPod, changed); err != nil {
+	data, err := patchOf(hostPod, changed)
+	if err != nil || data == nil {
+		return err
+	}
+	if err := scope.MayPutBack(hostPod, data); err != nil {
+		return err
+	}
+	written, err := send(ctx, scope.HostClient, subresource, hostPod, data)
+	if err != nil {
+		engine.NoteWritten(ctx, hostPod, err)
 		return &engine.HostError{Action: "change pod " + engine.KeyOf(hostPod).String(), Err: err}
 	}
+	scope.HasPutBack(hostPod, data)
 	engine.NoteChanged(ctx, hostPod, changed)
+	engine.NoteWritten(ctx, written, nil)
 	return nil
 }
 
@@ -56,10 +68,14 @@ func copyChanges(host, desired *corev1.PodSpec) {
 		host.ActiveDeadlineSeconds = desired.ActiveDeadlineSeconds
 	}
 	for _, toleration := range desired.Tolerations {
-		if !slices.ContainsFunc(host.Tolerations, func(has corev1.Toleration) bool { return equality.Semantic.DeepEqual(has, toleration) }) {
+		if !hasToleration(host, toleration) {
 			host.Tolerations = append(host.Tolerations, toleration)
 		}
 	}
+}
+
+func hasToleration(host *corev1.PodSpec, toleration corev1.Toleration) bool {
+	return slices.ContainsFunc(host.Tolerations, func(has corev1.Toleration) bool { return equality.Semantic.DeepEqual(has, toleration) })
 }
 
 func copyImages(host, desired []corev1.Container) {
@@ -89,13 +105,13 @@ func copyPodResources(host, desired *corev1.PodSpec) {
 }
 
 // isCarried tells whether a host pod has all that may change in its tenant's pod. It is pure.
-func isCarried(virtualPod, hostPod *corev1.Pod) bool {
+func isCarried(virtualPod, hostPod *corev1.Pod, account *rules.Rules) bool {
 	if virtualPod.DeletionTimestamp != nil && hostPod.DeletionTimestamp == nil ||
 		len(missingDebug(virtualPod, hostPod)) > 0 {
 		return false
 	}
 	desired := virtualPod.Spec.DeepCopy()
-	desired.Tolerations = hostTolerations(desired.Tolerations)
+	desired.Tolerations = hostTolerations(desired.Tolerations, account)
 	changed := hostPod.Spec.DeepCopy()
 	copyChanges(changed, desired)
 	copyPodResources(changed, desired)
@@ -153,10 +169,15 @@ func withDebug(virtualPod, hostPod *corev1.Pod, serviceAddress string) *corev1.P
 	return changed
 }
 
-// missingDebug are the ephemeral containers that the host pod does not have.
+// missingDebug are the ephemeral containers that the host pod does not have. Those that ended with a sleep do not come again, as
+// after the reboot of a node.
 func missingDebug(virtualPod, hostPod *corev1.Pod) []corev1.EphemeralContainer {
 	var missing []corev1.EphemeralContainer
+	ended := sleptThrough(hostPod).Debug
 	for _, container := range virtualPod.Spec.EphemeralContainers {
+		if slices.Contains(ended, container.Name) {
+			continue
+		}
 		if !slices.ContainsFunc(hostPod.Spec.EphemeralContainers, func(has corev1.EphemeralContainer) bool { return has.Name == container.Name }) {
 			missing = append(missing, *container.DeepCopy())
 		}

@@ -24,7 +24,7 @@ var errNotYet = errors.New("not on the host yet")
 // notYetRetry looks again in case the waking was missed.
 const notYetRetry = 30 * time.Second
 
-// create posts the host pod of a tenant's pod that never had one.
+// create posts the host pod of a tenant's pod that never had one, or had it before the last sleep.
 func (k *kind) create(ctx context.Context, scope *engine.Scope, virtualPod *corev1.Pod) (engine.Result, error) {
 	if isWaitingForScheduler(scope, virtualPod) {
 		return engine.Result{}, nil
@@ -43,6 +43,9 @@ func (k *kind) create(ctx context.Context, scope *engine.Scope, virtualPod *core
 	if err != nil {
 		return engine.Result{}, err
 	}
+	if err := setEpoch(scope, virtualPod, hostPod); err != nil {
+		return engine.Result{}, err
+	}
 	// The tokens come first and their Secret right after the host pod, its owner: between the two is one call, in which no
 	// scheduler and kubelet have got as far as to look for it.
 	var content minted
@@ -54,6 +57,9 @@ func (k *kind) create(ctx context.Context, scope *engine.Scope, virtualPod *core
 	}
 	if err := scope.CreateHost(ctx, virtualPod, hostPod); err != nil {
 		return engine.Result{}, err
+	}
+	if wasPutToSleep(scope, hostPod) {
+		return engine.Result{RequeueAfter: asleepRetry}, nil // the host still has the last one, which the cache does not show: its end wakes this key
 	}
 	tellNotApplied(scope, virtualPod, hostPod)
 	if content.data == nil {
@@ -110,7 +116,7 @@ func (k *kind) translate(ctx context.Context, scope *engine.Scope, virtualPod *c
 	maps.Copy(meta.Labels, labels)
 	hostPod, wanted := translate(virtualPod, translation{
 		tenantUID: string(scope.Tenant.UID), meta: meta, serviceAddress: scope.Tenant.ServiceAddress,
-		dnsServers: servers, clusterDomain: k.options.ClusterDomain, nodeSelector: scope.Tenant.Spec.Nodes.Selector,
+		dnsServers: servers, clusterDomain: k.options.ClusterDomain, nodeSelector: scope.Tenant.Spec.Nodes.Selector, account: scope.Tenant.Account,
 		isPlaced: isPlaced, overlaid: overlaid,
 		priorityClass: priorityClass, hostNamespace: scope.HostNamespace,
 		hasPullSecret: func(name string) bool {

@@ -9,6 +9,10 @@
 //	marker, no host pod         ask the host; really gone: terminal status, then delete, as a kubelet would
 //	host pod of a predecessor   wait until it is gone
 //
+// A virtual cluster that sleeps loses its host pods and keeps its pods. Each sleep begins a new epoch, written down before the
+// first host pod is removed. Host pods and markers tell theirs: what is missing of an earlier epoch is made again, as after the
+// reboot of a node; see epoch.go.
+//
 // It does not choose nodes, does not restart anything and keeps no state that it could not find again: what it
 // remembers (when a token must be refreshed) is read from the token after a restart.
 //

@@ -29,7 +29,7 @@ var specGroups = []fieldGroup{
 		{Name: "serviceAccountName", Decision: Rewritten, Note: "an account of the host without rights; the tokens are those of your account"},
 		{Name: "serviceAccount", Decision: Dropped, Note: "the old name of serviceAccountName"},
 		{Name: "automountServiceAccountToken", Decision: Rewritten, Note: "no token of the host; yours is mounted as a projected volume"},
-		{Name: "nodeName", Decision: Rewritten, Note: "a node affinity, so that the host's scheduler still has its say"},
+		{Name: "nodeName", Decision: Rewritten, Note: "a node affinity, so that the host's scheduler still has its say; without room there the pod fails"},
 		{Name: "imagePullSecrets", Decision: Carried, Note: "those that do not exist when the pod is made are left out with an event"},
 		{Name: "subdomain", Decision: Rewritten, Note: "the DNS of the virtual cluster answers it"},
 		{Name: "setHostnameAsFQDN", Decision: Rewritten, Note: "hostnameOverride with the full name; a name of more than 64 characters is refused"},

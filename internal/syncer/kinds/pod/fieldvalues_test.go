@@ -276,7 +276,7 @@ func TestTheTableIsTrueOfTheStatus(t *testing.T) {
 	virtualPod.Generation = 9
 	hostPod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "h-1", Generation: 3}}
 	filler{table(t)}.fill(reflect.ValueOf(&hostPod.Status).Elem())
-	status := statusUp(virtualPod, hostPod, func(text string) string { return "redacted " + text })
+	status := statusUp(virtualPod, hostPod, nil, func(text string) string { return "redacted " + text })
 
 	c := newComparison(t)
 	c.compare(reflect.ValueOf(hostPod.Status), reflect.ValueOf(status))

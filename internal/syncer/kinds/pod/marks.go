@@ -100,7 +100,11 @@ func markerOf(virtualPod *corev1.Pod) types.UID {
 
 // markerFor are the annotations of a tenant's pod whose host pod this is.
 func markerFor(virtualPod, hostPod *corev1.Pod) map[string]string {
-	return map[string]string{mapping.AnnotationHostUID: string(hostPod.UID), mapping.AnnotationTenantUID: string(virtualPod.UID)}
+	marker := map[string]string{mapping.AnnotationHostUID: string(hostPod.UID), mapping.AnnotationTenantUID: string(virtualPod.UID)}
+	if epoch, ok := hostPod.Annotations[mapping.AnnotationSleepEpoch]; ok {
+		marker[mapping.AnnotationSleepEpoch] = epoch
+	}
+	return marker
 }
 
 // withoutMarker hides the marker from the pod: it is not the tenant's, and it comes when the pod is already running.
@@ -108,5 +112,6 @@ func withoutMarker(annotations map[string]string) map[string]string {
 	own := maps.Clone(annotations)
 	delete(own, mapping.AnnotationHostUID)
 	delete(own, mapping.AnnotationTenantUID)
+	delete(own, mapping.AnnotationSleepEpoch)
 	return own
 }

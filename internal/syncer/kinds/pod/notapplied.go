@@ -12,13 +12,10 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/hostcopy"
 )
 
-// reasonNotApplied is told of a pod that runs without a part of what it asks for.
-const reasonNotApplied = "NotApplied"
-
 // tellNotApplied tells once, when the host pod is made, what of the tenant's pod it does not have.
 func tellNotApplied(scope *engine.Scope, virtualPod, hostPod *corev1.Pod) {
 	if wishes := notApplied(virtualPod, hostPod); len(wishes) > 0 {
-		scope.Event(virtualPod, corev1.EventTypeWarning, reasonNotApplied, "the pod runs without: "+strings.Join(wishes, "; "))
+		scope.Event(virtualPod, corev1.EventTypeWarning, engine.ReasonNotApplied, "the pod runs without: "+strings.Join(wishes, "; "))
 	}
 }
 
@@ -34,10 +31,14 @@ func notApplied(virtualPod, hostPod *corev1.Pod) []string {
 		wishes = append(wishes, fmt.Sprintf("spec.schedulerName %q: the host's scheduler chooses the node", name))
 	}
 	for _, toleration := range virtual.Tolerations {
-		if toleration.Key == "" {
-			wishes = append(wishes, "the toleration of every taint: only taints of a node's state are tolerated")
-		} else if slices.Contains(controlPlaneTaints, toleration.Key) {
+		switch {
+		case hasToleration(host, toleration):
+		case toleration.Key == "":
+			wishes = append(wishes, "the toleration of every taint: only some are tolerated")
+		case slices.Contains(controlPlaneTaints, toleration.Key):
 			wishes = append(wishes, fmt.Sprintf("the toleration of %q, which keeps tenants off the host's control plane", toleration.Key))
+		default:
+			wishes = append(wishes, fmt.Sprintf("the toleration of %q, which the account does not grant", toleration.Key))
 		}
 	}
 	for _, secret := range virtual.ImagePullSecrets {

@@ -19,13 +19,19 @@ func patch(ctx context.Context, writer client.Client, subresource string, from, 
 	if err != nil || data == nil {
 		return false, err
 	}
+	_, err = send(ctx, writer, subresource, from, data)
+	return true, err
+}
+
+// send writes a patch and returns the pod as it is then.
+func send(ctx context.Context, writer client.Client, subresource string, pod *corev1.Pod, data []byte) (*corev1.Pod, error) {
 	target := &corev1.Pod{}
-	target.Namespace, target.Name = from.Namespace, from.Name
+	target.Namespace, target.Name = pod.Namespace, pod.Name
 	raw := client.RawPatch(types.StrategicMergePatchType, data)
 	if subresource == "" {
-		return true, writer.Patch(ctx, target, raw)
+		return target, writer.Patch(ctx, target, raw)
 	}
-	return true, writer.SubResource(subresource).Patch(ctx, target, raw)
+	return target, writer.SubResource(subresource).Patch(ctx, target, raw)
 }
 
 // patchOf is the strategic merge patch with the UID as precondition, or nil if nothing differs.

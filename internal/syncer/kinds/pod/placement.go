@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
 // placement limits the nodes on which the host's scheduler may put the pod. A node that the tenant has chosen becomes an
@@ -28,7 +29,26 @@ func (t translation) placement(spec *corev1.PodSpec) {
 	if len(expressions)+len(fields) > 0 {
 		require(spec, expressions, fields)
 	}
-	spec.Tolerations = hostTolerations(spec.Tolerations)
+	t.accountNodes(spec)
+	spec.Tolerations = hostTolerations(spec.Tolerations, t.account)
+}
+
+// accountNodes selects the account's nodes, in the form that the host's policy for pods of the account asks for. What the tenant's
+// pod asks of the same labels stays a condition: a pod that asks for other nodes gets none.
+func (t translation) accountNodes(spec *corev1.PodSpec) {
+	if t.account == nil {
+		return
+	}
+	for _, label := range sortedKeys(t.account.NodeSelector) {
+		wanted := t.account.NodeSelector[label]
+		if asked, ok := spec.NodeSelector[label]; ok && asked != wanted {
+			require(spec, []corev1.NodeSelectorRequirement{{Key: label, Operator: corev1.NodeSelectorOpIn, Values: []string{asked}}}, nil)
+		}
+		if spec.NodeSelector == nil {
+			spec.NodeSelector = map[string]string{}
+		}
+		spec.NodeSelector[label] = wanted
+	}
 }
 
 // placed takes out what the tenant's scheduler has settled by choosing the node. It went by labels, taints and resources that the
@@ -75,11 +95,16 @@ var nodeStateTaints = []string{
 	corev1.TaintNodeDiskPressure, corev1.TaintNodeNetworkUnavailable, corev1.TaintNodePIDPressure,
 }
 
-// hostTolerations are a pod's tolerations without those of the control plane's taints.
-func hostTolerations(virtual []corev1.Toleration) []corev1.Toleration {
+// hostTolerations are a pod's tolerations that its host pod has: in an account what that grants, else all but those of the control
+// plane's taints.
+func hostTolerations(virtual []corev1.Toleration, account *rules.Rules) []corev1.Toleration {
 	var host []corev1.Toleration
 	for _, toleration := range virtual {
 		switch {
+		case account != nil:
+			if account.Tolerates(toleration) {
+				host = append(host, toleration)
+			}
 		case slices.Contains(controlPlaneTaints, toleration.Key):
 		case toleration.Key == "":
 			host = append(host, nodeStates(toleration)...)

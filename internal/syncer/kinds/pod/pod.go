@@ -15,8 +15,10 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/configmap"
+	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/hostquota"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/referenced"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/secret"
+	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 )
 
 // Name of the kind, for Scope.Enqueue.
@@ -33,6 +35,8 @@ type Options struct {
 	// Labels are labels that a host pod has beside those of ownership and of the tenant; their keys must always be the same. Nil
 	// means none.
 	Labels func(ctx context.Context, scope *engine.Scope, virtualPod *corev1.Pod) (map[string]string, error)
+	// Epoch asks the host how often a virtual cluster has fallen asleep, past every cache. Nil means that none ever does.
+	Epoch func(ctx context.Context, tenant tenants.Tenant) (int64, error)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -50,6 +54,9 @@ func NewKinds(options Options) []engine.Kind {
 	}
 	if options.Labels == nil {
 		options.Labels = noLabels
+	}
+	if options.Epoch == nil {
+		options.Epoch = func(_ context.Context, tenant tenants.Tenant) (int64, error) { return tenant.SleepEpoch, nil }
 	}
 	if options.Now == nil {
 		options.Now = time.Now
@@ -96,6 +103,9 @@ func (k *kind) describe() engine.Kind {
 			{Side: engine.Virtual, Object: &corev1.PersistentVolumeClaim{}, Keys: waitingForClaim},
 			{Side: engine.Host, Object: &corev1.PersistentVolumeClaim{}, Keys: waitingForClaim},
 			{Side: engine.Host, Object: &corev1.Namespace{}, Keys: waitingInNamespace, Ignore: always},
+			hostquota.Trigger(func(scope *engine.Scope, tenantNamespace string) []engine.Key {
+				return waiting(scope, client.InNamespace(tenantNamespace))
+			}),
 			{Side: engine.Host, Object: &nodev1.RuntimeClass{}, Unfiltered: true, Keys: waitingForRuntime},
 			// It is only read: what priority a pod gets is settled when it is made.
 			{Side: engine.Host, Object: &schedulingv1.PriorityClass{}, Unfiltered: true, Keys: nobody},

@@ -6,11 +6,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
-// statusUp is the status that the tenant's pod must have, given its host pod. redact cleans text for the tenant. It is
-// pure.
-func statusUp(virtualPod, hostPod *corev1.Pod, redact func(string) string) corev1.PodStatus {
+// statusUp is the status that the tenant's pod must have, given its host pod. redact cleans text for the tenant,
+// account is its account or nil. It is pure.
+func statusUp(virtualPod, hostPod *corev1.Pod, account *rules.Rules, redact func(string) string) corev1.PodStatus {
 	host := hostPod.Status.DeepCopy()
 	status := *virtualPod.Status.DeepCopy()
 	clean := func(text string) string {
@@ -22,7 +24,7 @@ func statusUp(virtualPod, hostPod *corev1.Pod, redact func(string) string) corev
 	status.PodIP, status.PodIPs = host.PodIP, host.PodIPs
 	status.StartTime = host.StartTime
 	status.Resize, status.Resources, status.AllocatedResources = host.Resize, host.Resources, host.AllocatedResources
-	status.ObservedGeneration = generationUp(virtualPod, hostPod)
+	status.ObservedGeneration = generationUp(virtualPod, hostPod, account)
 	for index := range host.Conditions {
 		if host.Conditions[index].ObservedGeneration != 0 {
 			host.Conditions[index].ObservedGeneration = status.ObservedGeneration
@@ -34,14 +36,15 @@ func statusUp(virtualPod, hostPod *corev1.Pod, redact func(string) string) corev
 	status.InitContainerStatuses = containersUp(host.InitContainerStatuses, known, clean)
 	status.ContainerStatuses = containersUp(host.ContainerStatuses, known, clean)
 	status.EphemeralContainerStatuses = containersUp(host.EphemeralContainerStatuses, known, clean)
+	afterSleep(virtualPod, hostPod, &status)
 	return status
 }
 
 // generationUp says which generation of the tenant's pod the kubelet has seen: the two sides count their own. A change that
 // the host pod does not have yet can not have been seen, even if the kubelet has seen all of the host pod.
-func generationUp(virtualPod, hostPod *corev1.Pod) int64 {
+func generationUp(virtualPod, hostPod *corev1.Pod, account *rules.Rules) int64 {
 	if hostPod.Status.ObservedGeneration == 0 || hostPod.Status.ObservedGeneration < hostPod.Generation ||
-		virtualPod.Status.ObservedGeneration != virtualPod.Generation && !isCarried(virtualPod, hostPod) {
+		virtualPod.Status.ObservedGeneration != virtualPod.Generation && !isCarried(virtualPod, hostPod, account) {
 		return virtualPod.Status.ObservedGeneration
 	}
 	return virtualPod.Generation

@@ -35,7 +35,7 @@ func TestGatesOfTheHostStayTheHosts(t *testing.T) {
 	if diff := cmp.Diff(want, gatesDown(virtualPod, hostPod)); diff != "" {
 		t.Errorf("down (-want +got):\n%s", diff)
 	}
-	up := statusUp(virtualPod, hostPod, func(text string) string { return text })
+	up := statusUp(virtualPod, hostPod, nil, func(text string) string { return text })
 	if diff := cmp.Diff(want, up.Conditions); diff != "" {
 		t.Errorf("up (-want +got):\n%s", diff)
 	}
@@ -69,7 +69,7 @@ func TestAGenerationIsSeenWithItsChanges(t *testing.T) {
 			change(virtualPod)
 			see := func(want int64) {
 				t.Helper()
-				up := statusUp(virtualPod, hostPod, func(text string) string { return text })
+				up := statusUp(virtualPod, hostPod, nil, func(text string) string { return text })
 				if up.ObservedGeneration != want || up.Conditions[0].ObservedGeneration != want {
 					t.Errorf("seen is %d, and in the condition %d; want %d", up.ObservedGeneration, up.Conditions[0].ObservedGeneration, want)
 				}
@@ -90,7 +90,7 @@ func TestAResizeEndsInTheTenantToo(t *testing.T) {
 		virtualPod.Status.Conditions = append(virtualPod.Status.Conditions, corev1.PodCondition{Type: condition, Status: corev1.ConditionTrue})
 	}
 	hostPod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "h-1"}}
-	up := statusUp(virtualPod, hostPod, func(text string) string { return text })
+	up := statusUp(virtualPod, hostPod, nil, func(text string) string { return text })
 	want := []corev1.PodCondition{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}}
 	if diff := cmp.Diff(want, up.Conditions); diff != "" {
 		t.Errorf("up (-want +got):\n%s", diff)

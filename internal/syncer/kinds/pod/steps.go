@@ -33,6 +33,9 @@ func (k *kind) absent(ctx context.Context, scope *engine.Scope, virtualPod *core
 	if !isDeleting && !isMarked {
 		return k.create(ctx, scope, virtualPod)
 	}
+	if !isDeleting && !isTerminal(virtualPod) && k.hasSlept(scope, virtualPod) {
+		return k.revive(ctx, scope, virtualPod)
+	}
 	hostPod, err := get(ctx, scope.HostClient, scope.HostKey(virtualPod, engine.KeyOf(virtualPod)))
 	if err != nil {
 		return engine.Result{}, &engine.HostError{Action: fmt.Sprintf("get pod %q", engine.KeyOf(virtualPod)), Err: err}
@@ -40,36 +43,55 @@ func (k *kind) absent(ctx context.Context, scope *engine.Scope, virtualPod *core
 	if hostPod != nil && scope.IsCopy(hostPod, virtualPod) {
 		return k.both(ctx, scope, virtualPod, hostPod)
 	}
-	if !isDeleting {
-		if err := k.vanished(ctx, scope, virtualPod); err != nil {
-			return engine.Result{}, err
-		}
+	if isDeleting {
+		return engine.Result{}, k.end(ctx, scope, virtualPod)
 	}
-	return engine.Result{}, k.end(ctx, scope, virtualPod)
+	if sleeps, err := k.fallsAsleep(ctx, scope); err != nil || sleeps {
+		return engine.Result{RequeueAfter: asleepRetry}, err
+	}
+	return engine.Result{}, k.lost(ctx, scope, virtualPod, "the pod was removed by the host cluster")
+}
+
+// lost ends a pod whose host pod is gone for good.
+func (k *kind) lost(ctx context.Context, scope *engine.Scope, virtualPod *corev1.Pod, why string) error {
+	if err := k.vanished(ctx, scope, virtualPod, why); err != nil {
+		return err
+	}
+	return k.end(ctx, scope, virtualPod)
 }
 
 // vanished writes down that a pod ended with its host pod, so that its owner does not believe that it still runs.
-func (k *kind) vanished(ctx context.Context, scope *engine.Scope, virtualPod *corev1.Pod) error {
-	const message = "the pod was removed by the host cluster"
-	ended := virtualPod.DeepCopy()
-	ended.Status.Phase, ended.Status.Reason, ended.Status.Message = corev1.PodFailed, reasonVanished, message
+func (k *kind) vanished(ctx context.Context, scope *engine.Scope, virtualPod *corev1.Pod, message string) error {
 	now := metav1.NewTime(k.now())
+	ended := failed(virtualPod, reasonVanished, message, now)
+	if !isHostCondition(corev1.DisruptionTarget, ended.Status.Conditions) {
+		ended.Status.Conditions = append(ended.Status.Conditions, corev1.PodCondition{
+			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reasonVanished, Message: message, LastTransitionTime: now,
+		})
+	}
+	return k.writeEnd(ctx, scope, virtualPod, ended)
+}
+
+// failed is a pod that is not run any more.
+func failed(virtualPod *corev1.Pod, reason, message string, now metav1.Time) *corev1.Pod {
+	ended := virtualPod.DeepCopy()
+	ended.Status.Phase, ended.Status.Reason, ended.Status.Message = corev1.PodFailed, reason, message
 	for index := range ended.Status.Conditions {
 		condition := &ended.Status.Conditions[index]
 		if (condition.Type == corev1.PodReady || condition.Type == corev1.ContainersReady) && condition.Status != corev1.ConditionFalse {
 			condition.Status, condition.Reason, condition.LastTransitionTime = corev1.ConditionFalse, "PodFailed", now
 		}
 	}
-	if !isHostCondition(corev1.DisruptionTarget, ended.Status.Conditions) {
-		ended.Status.Conditions = append(ended.Status.Conditions, corev1.PodCondition{
-			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: reasonVanished, Message: message, LastTransitionTime: now,
-		})
-	}
+	return ended
+}
+
+// writeEnd writes down how a pod has ended, and tells it.
+func (k *kind) writeEnd(ctx context.Context, scope *engine.Scope, virtualPod, ended *corev1.Pod) error {
 	_, err := patch(ctx, scope.VirtualClient, "status", virtualPod, ended)
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("patch status of pod %q: %w", engine.KeyOf(virtualPod), err)
 	}
-	scope.Event(virtualPod, corev1.EventTypeWarning, reasonVanished, message)
+	scope.Event(virtualPod, corev1.EventTypeWarning, ended.Status.Reason, ended.Status.Message)
 	return nil
 }
 
@@ -88,6 +110,17 @@ func (k *kind) end(ctx context.Context, scope *engine.Scope, virtualPod *corev1.
 
 // both is for a tenant's pod and its own host pod.
 func (k *kind) both(ctx context.Context, scope *engine.Scope, virtualPod, hostPod *corev1.Pod) (engine.Result, error) {
+	if virtualPod.DeletionTimestamp == nil && wasPutToSleep(scope, hostPod) {
+		return engine.Result{}, k.rest(ctx, scope, virtualPod, hostPod)
+	}
+	if wasRefused(virtualPod) && hostPod.DeletionTimestamp == nil {
+		return engine.Result{}, scope.DeleteHost(ctx, hostPod)
+	}
+	if virtualPod.DeletionTimestamp == nil && hostPod.DeletionTimestamp != nil {
+		if sleeps, err := k.fallsAsleep(ctx, scope); err != nil || sleeps {
+			return engine.Result{RequeueAfter: asleepRetry}, err
+		}
+	}
 	if hostPod.Spec.NodeName == "" {
 		return k.pending(ctx, scope, virtualPod, hostPod)
 	}
@@ -130,7 +163,10 @@ func (k *kind) pending(ctx context.Context, scope *engine.Scope, virtualPod, hos
 	}
 	var after time.Duration
 	if virtualPod.Spec.NodeName != "" {
-		after = k.unplaced(scope, virtualPod, hostPod)
+		var err error
+		if after, err = k.unplaced(ctx, scope, virtualPod, hostPod); err != nil {
+			return engine.Result{}, err
+		}
 	}
 	result, err := k.keep(ctx, scope, virtualPod, hostPod)
 	return engine.Result{RequeueAfter: sooner(result.RequeueAfter, after)}, err
@@ -212,7 +248,7 @@ func (k *kind) status(ctx context.Context, scope *engine.Scope, virtualPod, host
 		return false, nil
 	}
 	updated := virtualPod.DeepCopy()
-	updated.Status = statusUp(virtualPod, hostPod, scope.Redact)
+	updated.Status = statusUp(virtualPod, hostPod, scope.Tenant.Account, scope.Redact)
 	isWritten, err = patch(ctx, scope.VirtualClient, "status", virtualPod, updated)
 	if apierrors.IsNotFound(err) {
 		return false, nil

@@ -6,6 +6,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/namespaces"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
 // translation is everything that the host pod depends on beside the tenant's pod.
@@ -20,11 +21,13 @@ type translation struct {
 	clusterDomain string
 	// nodeSelector limits the tenant to these nodes of the host.
 	nodeSelector map[string]string
+	// account says what pods of the tenant's account may have; nil for a tenant without one.
+	account *rules.Rules
 	// isPlaced tells that a scheduler of the tenant's own has chosen the node.
 	isPlaced bool
 	// overlaid are resources of that node that only the tenant knows.
 	overlaid []corev1.ResourceName
-	// priorityClass is that of the pod if the host offers it, else "".
+	// priorityClass is the account's; without one that of the pod if the host offers it, else "".
 	priorityClass string
 	// hostNamespace maps a tenant's namespace.
 	hostNamespace func(tenantNamespace string) string

@@ -417,7 +417,7 @@ func TestStatusUp(t *testing.T) {
 			{Name: "main", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Message: "pod=web_HOST(h-1)"}}},
 		},
 	}}
-	got := statusUp(virtualPod, hostPod, func(text string) string { return strings.ReplaceAll(text, "HOST", "shop") })
+	got := statusUp(virtualPod, hostPod, nil, func(text string) string { return strings.ReplaceAll(text, "HOST", "shop") })
 	wanted := corev1.PodStatus{
 		ObservedGeneration: 7, Phase: corev1.PodRunning, PodIP: "192.0.2.10", QOSClass: corev1.PodQOSBurstable,
 		Conditions: []corev1.PodCondition{
@@ -429,7 +429,7 @@ func TestStatusUp(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	virtualPod.Status = got
-	if diff := cmp.Diff(got, statusUp(virtualPod, hostPod, func(text string) string { return strings.ReplaceAll(text, "HOST", "shop") })); diff != "" {
+	if diff := cmp.Diff(got, statusUp(virtualPod, hostPod, nil, func(text string) string { return strings.ReplaceAll(text, "HOST", "shop") })); diff != "" {
 		t.Errorf("the second time it is another:\n%s", diff)
 	}
 }

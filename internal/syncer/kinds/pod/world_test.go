@@ -49,6 +49,7 @@ type world struct {
 	engine     *engine.Engine
 	stop       func()
 	ahead      atomic.Int64 // by which the agent's clock is ahead
+	epoch      atomic.Int64 // of the tenant, as the host has it written down
 }
 
 // advance moves the agent's clock.
@@ -125,12 +126,16 @@ func (w *world) prepareHost(t *testing.T) {
 	}
 }
 
+func (w *world) sleepEpoch(context.Context, tenants.Tenant) (int64, error) {
+	return w.epoch.Load(), nil
+}
+
 // start starts the agent's engine; restart is a crash of the agent: nothing of its memory is left.
 func (w *world) start(t *testing.T) {
 	t.Helper()
 	ranges := hostranges.NewSource(w.host, w.now)
 	ensurer := namespaces.New(newClient(t, w.hostConfig), namespaces.Options{Ranges: ranges})
-	kinds := append(pod.NewKinds(pod.Options{Now: w.now, Labels: networkpolicy.PodLabels}),
+	kinds := append(pod.NewKinds(pod.Options{Now: w.now, Labels: networkpolicy.PodLabels, Epoch: w.sleepEpoch}),
 		namespace.New(ensurer, ranges), node.New(nil), networkpolicy.New(networkpolicy.Options{Ranges: ranges}))
 	e, err := engine.New(w.hostConfig, w.registry, kinds, engine.Options{Namespaces: ensurer, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/mirror"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
 // Name of the kind.
@@ -25,14 +26,20 @@ var class = mirror.Class[*schedulingv1.PriorityClass]{
 	Name: Name, Empty: func() *schedulingv1.PriorityClass { return &schedulingv1.PriorityClass{} },
 	OnlyIfLabelled: true,
 	Translate:      translate, NeedsReplacement: needsReplacement, Repair: repair,
+	// An account has one for all its pods.
+	Allowed: func(account *rules.Rules) rules.Classes { return rules.OnlyClasses(account.PriorityClass) },
 }
 
 // New returns the kind.
 func New() engine.Kind { return class.Kind() }
 
-// Offered returns name if the host offers a class of that name, and "" if not. What a tenant makes of a mirror, or under the
+// Offered is the class of a host pod whose tenant's pod names this one: that one if the host offers it, and "" if not. In an account
+// every pod has the account's. What a tenant makes of a mirror, or under the
 // name of one, has no part in it: the host's class decides.
 func Offered(ctx context.Context, scope *engine.Scope, name string) (string, error) {
+	if account := scope.Tenant.Account; account != nil {
+		return account.PriorityClass, nil
+	}
 	if name == "" {
 		return "", nil
 	}

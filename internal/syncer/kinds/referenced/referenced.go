@@ -85,6 +85,9 @@ func (c *Copier) Ensure(ctx context.Context, scope *engine.Scope, key engine.Key
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("get %s %q: %w", c.typ.Kind, key, err)
 	}
+	// Who refers to it may have gone while it was written; that it has is looked at once more, now that there is a copy. There may be
+	// one also when the host's answer is lost.
+	defer scope.Enqueue(c.typ.Kind, key)
 	return c.write(ctx, scope, key, e, virtualObject)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/mirror"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
 // Name of the kind.
@@ -18,12 +19,13 @@ const Name = "runtimeclass"
 var class = mirror.Class[*nodev1.RuntimeClass]{
 	Name: Name, Empty: func() *nodev1.RuntimeClass { return &nodev1.RuntimeClass{} },
 	Translate: translate, NeedsReplacement: needsReplacement, Repair: repair,
+	Allowed: func(account *rules.Rules) rules.Classes { return account.RuntimeClasses },
 }
 
 // New returns the kind.
 func New() engine.Kind { return class.Kind() }
 
-// Check refuses pods that name a class of the host that is not offered.
+// Check refuses pods that name a class of the host that is not offered to the tenant.
 func Check(ctx context.Context, scope *engine.Scope, name string) error {
 	return class.Check(ctx, scope, name)
 }

@@ -1,0 +1,71 @@
+package integration
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/tenancytest"
+)
+
+// TestSecondLookWritesNothing: an agent that starts finds everything in place and leaves it alone.
+func TestSecondLookWritesNothing(t *testing.T) {
+	h := tenancytest.NewHost(t, nil)
+	stop := h.StartAgent(t, tenancytest.Parts{})
+	account := newAccount("settled", user("sue"), user("sid"))
+	account.Spec.Spaces.Initial = []string{"settled-a"}
+	account.Spec.Spaces.Limit = new(int32(2))
+	h.Create(t, account)
+	h.Create(t, newSpace("settled-b", "settled"))
+	h.Create(t, newSpace("settled-c", "settled"))
+	h.Eventually(t, "two are ready and one waits", func() error {
+		if ready := spacesWith(t, h, "Ready"); len(ready) != 2 {
+			return fmt.Errorf("ready are %v", ready)
+		}
+		return wantSpaces(getAccount(t, h, "settled"), 2)
+	})
+	awaitRole(t, h)
+	stop()
+
+	var mu sync.Mutex
+	var writes []string
+	config := h.AgentConfig()
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(request *http.Request) (*http.Response, error) {
+			if request.Method != http.MethodGet && strings.Contains(request.URL.Path, "settled") {
+				mu.Lock()
+				writes = append(writes, request.Method+" "+request.URL.Path)
+				mu.Unlock()
+			}
+			return next.RoundTrip(request)
+		})
+	})
+	h.StartAgent(t, tenancytest.Parts{Config: config})
+	// All that was there when it started comes before what is made later.
+	h.Create(t, newAccount("later", user("lou")))
+	h.Create(t, newSpace("later-a", "later"))
+	awaitReady(t, h, "later-a")
+	mu.Lock()
+	defer mu.Unlock()
+	if len(writes) > 0 {
+		t.Errorf("it has written %v", writes)
+	}
+}
+
+// awaitRole waits until the role of the account names all three spaces, which is the last thing to be written.
+func awaitRole(t *testing.T, h *tenancytest.Host) {
+	t.Helper()
+	sue := h.As(t, "sue")
+	h.Eventually(t, "sue finds her spaces", func() error {
+		_, spaces, err := mine(t.Context(), sue)
+		if err != nil {
+			return err
+		}
+		if len(spaces) != 3 {
+			return fmt.Errorf("they are %v", spaces)
+		}
+		return nil
+	})
+}

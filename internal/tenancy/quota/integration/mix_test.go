@@ -1,0 +1,277 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/shards"
+)
+
+// replica is an agent with its own part of the shards. It can die without telling anybody.
+type replica struct {
+	*agent
+	kill func()
+}
+
+// mortal are shares of a replica that may be dead: it begins nothing any more, and what it does ends.
+type mortal struct {
+	shards.Shares
+	life context.Context
+}
+
+func (m mortal) Enter(ctx context.Context, uid types.UID) (context.Context, func(), bool) {
+	if m.life.Err() != nil {
+		return nil, nil, false
+	}
+	work, leave, ok := m.Shares.Enter(ctx, uid)
+	if !ok {
+		return nil, nil, false
+	}
+	work, cancel := context.WithCancel(work)
+	stop := context.AfterFunc(m.life, cancel)
+	return work, func() { stop(); cancel(); leave() }, true
+}
+
+// cut is a connection that ends with a life.
+type cut struct {
+	next http.RoundTripper
+	life context.Context
+}
+
+func (c cut) RoundTrip(request *http.Request) (*http.Response, error) {
+	if c.life.Err() != nil {
+		return nil, c.life.Err()
+	}
+	return c.next.RoundTrip(request)
+}
+
+func (h *host) startReplica(t *testing.T, name string) *replica {
+	t.Helper()
+	// Killed means that its Lease is renewed no more and not given back.
+	life, kill := context.WithCancel(context.Background())
+	config := rest.CopyConfig(h.config)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return cut{next: next, life: life} })
+	leases := kubernetes.NewForConfigOrDie(config).CoordinationV1().Leases("default")
+	shares, err := shards.New(shards.Options{Client: leases, Name: name, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	group.Go(func() { _ = shares.Run(ctx) })
+	one := &replica{agent: h.startAgent(t, name, mortal{Shares: shares, life: life})}
+	one.kill = func() {
+		kill()
+		one.agent.stop()
+	}
+	t.Cleanup(func() {
+		one.kill()
+		stop()
+		group.Wait()
+	})
+	return one
+}
+
+// TestNeverExceeded: many clients create and delete pods in spaces and in mapped namespaces of one account, with two replicas of which one
+// dies in the middle. At no moment is more there than the quota allows, and in the end all of it can be used.
+func TestNeverExceeded(t *testing.T) {
+	const bound, clients, namespaces = 30, 12, 5
+	h := newHost(t)
+	first, second := h.startReplica(t, "agent-a"), h.startReplica(t, "agent-b")
+	h.installWebhook(t, "make-room-a", first.agent)
+	h.installWebhook(t, "make-room-b", second.agent)
+	for index := range namespaces {
+		kind := []string{mapping.KindSpace, mapping.KindMapped}[index%2]
+		h.addNamespace(t, fmt.Sprintf("mix-%d", index), "mix", kind)
+	}
+	h.addQuota(t, "mix", "mix", map[corev1.ResourceName]string{"pods": fmt.Sprint(bound)})
+	h.awaitReady(t, "mix")
+
+	seen := h.observe(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+	defer cancel()
+	time.AfterFunc(8*time.Second, first.kill)
+	var group sync.WaitGroup
+	var made, refused atomic.Int64
+	for number := range clients {
+		group.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(number), 1))
+			for count := 0; ctx.Err() == nil; count++ {
+				one := pod(fmt.Sprintf("mix-%d", random.IntN(namespaces)), fmt.Sprintf("pod-%d-%d", number, count), "")
+				switch err := h.admin.Create(ctx, one); {
+				case err == nil:
+					made.Add(1)
+				case apierrors.IsForbidden(err):
+					refused.Add(1)
+					h.deleteSome(ctx, random.IntN(namespaces), random)
+				}
+			}
+		})
+	}
+	group.Wait()
+	cancel()
+	t.Logf("%d pods made, %d refused; at most %d at a time", made.Load(), refused.Load(), seen.most.Load())
+	if most := seen.most.Load(); most > bound {
+		t.Errorf("there were %d pods at a time, more than %d", most, bound)
+	}
+	if most := seen.mostBounds.Load(); most > bound {
+		t.Errorf("the bounds were %d together, more than %d", most, bound)
+	}
+	if made.Load() < 3*bound || refused.Load() == 0 {
+		t.Error("this tested nothing")
+	}
+	for index := range namespaces {
+		if err := h.admin.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace(fmt.Sprintf("mix-%d", index))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for index := range bound {
+		eventually(t, "all of the quota can be used in one namespace", func() error {
+			return h.admin.Create(t.Context(), pod("mix-0", fmt.Sprintf("last-%d", index), ""))
+		})
+	}
+	if most := seen.most.Load(); most > bound {
+		t.Errorf("there were %d pods at a time in the end, more than %d", most, bound)
+	}
+}
+
+// deleteSome deletes about half of the pods of a namespace.
+func (h *host) deleteSome(ctx context.Context, namespace int, random *rand.Rand) {
+	list := &corev1.PodList{}
+	if h.admin.List(ctx, list, client.InNamespace(fmt.Sprintf("mix-%d", namespace))) != nil {
+		return
+	}
+	for index := range list.Items {
+		if random.IntN(2) == 0 {
+			_ = h.admin.Delete(ctx, &list.Items[index])
+		}
+	}
+}
+
+// observer counts what there is, by watching.
+type observer struct{ most, mostBounds atomic.Int64 }
+
+func (h *host) observe(t *testing.T) *observer {
+	t.Helper()
+	clients := kubernetes.NewForConfigOrDie(h.config)
+	ctx, cancel := context.WithCancel(context.Background())
+	o := &observer{}
+	pods, err := clients.CoreV1().Pods("").Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	quotas, err := clients.CoreV1().ResourceQuotas("").Watch(ctx, metav1.ListOptions{LabelSelector: mapping.LabelAccountQuota})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		there := map[types.UID]bool{}
+		for event := range pods.ResultChan() {
+			one, ok := event.Object.(*corev1.Pod)
+			if !ok {
+				continue
+			}
+			if event.Type == "DELETED" {
+				delete(there, one.UID)
+			} else {
+				there[one.UID] = true
+			}
+			o.most.Store(max(o.most.Load(), int64(len(there))))
+		}
+	})
+	group.Go(func() {
+		bounds := map[string]int64{}
+		for event := range quotas.ResultChan() {
+			one, ok := event.Object.(*corev1.ResourceQuota)
+			if !ok {
+				continue
+			}
+			spec, hard := one.Spec.Hard[corev1.ResourcePods], one.Status.Hard[corev1.ResourcePods]
+			bounds[one.Namespace] = max(spec.Value(), hard.Value())
+			sum := int64(0)
+			for _, bound := range bounds {
+				sum += bound
+			}
+			o.mostBounds.Store(max(o.mostBounds.Load(), sum))
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		group.Wait()
+	})
+	return o
+}
+
+// turns are shares of two replicas that take turns, and for a second of each turn both believe to be the owner.
+type turns struct {
+	shards.Shares
+	begun time.Time
+	isOdd bool
+}
+
+func (o turns) Enter(ctx context.Context, _ types.UID) (context.Context, func(), bool) {
+	const turn, overlap = 4 * time.Second, time.Second
+	at := time.Since(o.begun)
+	if o.isOdd {
+		at += turn
+	}
+	isMine := at%(2*turn) < turn+overlap
+	return ctx, func() {}, isMine
+}
+
+// TestTwoOwners: two replicas that again and again both believe to be the owner raise nothing beyond the quota.
+func TestTwoOwners(t *testing.T) {
+	const bound, namespaces = 12, 4
+	h := newHost(t)
+	begun := time.Now()
+	one := h.startAgent(t, "agent-a", turns{Shares: shards.All(), begun: begun})
+	other := h.startAgent(t, "agent-b", turns{Shares: shards.All(), begun: begun, isOdd: true})
+	h.installWebhook(t, "make-room-a", one)
+	h.installWebhook(t, "make-room-b", other)
+	seen := h.observe(t)
+	h.addQuota(t, "mix", "mix", map[corev1.ResourceName]string{"pods": fmt.Sprint(bound)})
+	for index := range namespaces {
+		h.addNamespace(t, fmt.Sprintf("mix-%d", index), "mix", mapping.KindSpace)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+	defer cancel()
+	var group sync.WaitGroup
+	var made atomic.Int64
+	for number := range namespaces {
+		group.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(number), 2))
+			for count := 0; ctx.Err() == nil; count++ {
+				if h.admin.Create(ctx, pod(fmt.Sprintf("mix-%d", number), fmt.Sprintf("pod-%d", count), "")) == nil {
+					made.Add(1)
+				} else {
+					h.deleteSome(ctx, number, random)
+				}
+			}
+		})
+	}
+	group.Wait()
+	t.Logf("%d pods made; at most %d pods and bounds of %d, of %d", made.Load(), seen.most.Load(), seen.mostBounds.Load(), bound)
+	if most := max(seen.most.Load(), seen.mostBounds.Load()); most > bound {
+		t.Errorf("%d, more than %d", most, bound)
+	}
+	if made.Load() < bound {
+		t.Error("this tested nothing")
+	}
+}
