@@ -1,7 +1,7 @@
 // Package dns runs the cluster DNS of an embedded host: CoreDNS as a library with its kubernetes plugin.
 //
 // It listens at the node's own address; the Service of cluster DNS leads there. It is not the DNS of virtual clusters. Its
-// invariant: it asks no other server unless one is given.
+// invariants: it asks no other server unless one is given, and once it has started, what others in the process log is not its own.
 package dns
 
 import (
@@ -21,6 +21,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/loadbalance"
 	"github.com/miekg/dns"
+	"k8s.io/klog/v2"
 )
 
 // Config of the server.
@@ -36,8 +37,8 @@ type Config struct {
 	Upstream string
 }
 
-// Run serves until ctx ends.
-func Run(ctx context.Context, config Config) error {
+// Run serves until ctx ends, and calls started once when it does. Nobody may send the log of the standard library to klog before that.
+func Run(ctx context.Context, config Config, started func()) error {
 	caddy.Quiet, dnsserver.Quiet = true, true
 	// The order in which plugins see a query; the list that CoreDNS brings names plugins that are not linked in.
 	dnsserver.Directives = []string{"bind", "errors", "cache", "loadbalance", "kubernetes", "forward"}
@@ -47,6 +48,10 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return fmt.Errorf("start cluster DNS: %w", err)
 	}
+	// Its kubernetes plugin has made klog write to the log of the standard library. When somebody makes that write to klog, which is what
+	// components of Kubernetes do, the next message waits for itself, and everybody who logs waits for it.
+	klog.ClearLogger()
+	started()
 	<-ctx.Done()
 	for _, err := range instance.ShutdownCallbacks() {
 		return fmt.Errorf("stop cluster DNS: %w", err)

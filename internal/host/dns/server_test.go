@@ -1,10 +1,19 @@
 package dns
 
 import (
+	"context"
+	"log"
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coredns/caddy/caddyfile"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/component-base/logs"
+	"k8s.io/klog/v2"
 )
 
 func TestCorefileCanBeRead(t *testing.T) {
@@ -29,4 +38,53 @@ func TestCorefileCanBeRead(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A message of klog must not wait for itself when the log of the standard library goes to klog.
+func TestOthersLogIsLeftAlone(t *testing.T) {
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	nowhere := clientcmdapi.NewConfig()
+	nowhere.Clusters["none"] = &clientcmdapi.Cluster{Server: "http://127.0.0.1:1"}
+	nowhere.Contexts["none"] = &clientcmdapi.Context{Cluster: "none"}
+	nowhere.CurrentContext = "none"
+	if err := clientcmd.WriteToFile(*nowhere, kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	started, ended := make(chan struct{}), make(chan error, 1)
+	config := Config{Address: "127.0.0.1", Port: freePort(t), Domain: "cluster.local", Kubeconfig: kubeconfig}
+	go func() { ended <- Run(ctx, config, func() { close(started) }) }()
+	select {
+	case <-started: // Without an API server that takes its five seconds.
+	case err := <-ended:
+		t.Fatal(err)
+	}
+
+	before := log.Writer()
+	logs.InitLogs()
+	defer log.SetOutput(before)
+	logged := make(chan struct{})
+	go func() {
+		klog.Info("a message of another component")
+		close(logged)
+	}()
+	select {
+	case <-logged:
+	case <-time.After(10 * time.Second):
+		t.Error("a message waits for itself")
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
 }

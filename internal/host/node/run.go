@@ -148,16 +148,17 @@ func startOthers(g *group, config Config, files pki.Files, report *phases, apiSe
 	layout, node := config.Layout, config.node()
 	g.startKubelet(node, files, policies.Fence)
 	g.start("kube-controller-manager", func(ctx context.Context) error { return runControllers(ctx, files) })
+	dnsStarted := make(chan struct{})
 	g.start("cluster DNS", func(ctx context.Context) error {
 		return dns.Run(ctx, dns.Config{
 			Address: network.DNSAddress.String(), Port: network.DNSPort, Domain: ClusterDomain,
 			Kubeconfig: files.Kubeconfig(pki.Admin), Upstream: config.Upstream,
-		})
+		}, func() { close(dnsStarted) })
 	})
 	g.start("forwarding", func(ctx context.Context) error { return forward(ctx, config, client) })
 	g.start("storage", func(ctx context.Context) error { return runStorage(ctx, layout, client, config.Logger, report) })
 	g.start("network policies", policies.Run)
-	g.start("start of DNS", func(ctx context.Context) error { return watchDNS(ctx, client, report) })
+	g.start("start of DNS", func(ctx context.Context) error { return watchDNS(ctx, client, layout, report) })
 	g.start("start of the node", func(ctx context.Context) error {
 		return watchNode(ctx, client, Name, report.track(control.PhaseNodeRegistered), report.track(control.PhaseNodeReady))
 	})
@@ -171,7 +172,15 @@ func startOthers(g *group, config Config, files pki.Files, report *phases, apiSe
 			Layout: layout, Files: files, ProgramDir: config.Options.ProgramsDir, Logger: config.Logger,
 		})
 	})
-	g.start("kube-proxy", func(ctx context.Context) error { return runKubeProxy(ctx, node, files) })
+	g.start("kube-proxy", func(ctx context.Context) error {
+		// It sends the log of the standard library to klog.
+		select {
+		case <-dnsStarted:
+			return runKubeProxy(ctx, node, files)
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	if config.Options.Nodes < 2 {
 		if err := forgetWorker(g.ctx, client); err != nil {
 			return err
@@ -251,15 +260,18 @@ func newNetworkPolicies(client kubernetes.Interface, logger *slog.Logger) (*netw
 }
 
 // watchDNS makes the Service and waits for an answer through it: that says that kube-proxy works too.
-func watchDNS(ctx context.Context, client kubernetes.Interface, report *phases) error {
+func watchDNS(ctx context.Context, client kubernetes.Interface, layout control.Layout, report *phases) error {
 	done := report.track(control.PhaseDNS)
 	err := poll(ctx, func(ctx context.Context) bool { return ensureDNSService(ctx, client) == nil })
 	if err != nil {
 		return err
 	}
-	err = poll(ctx, func(ctx context.Context) bool {
+	err = pollAtMost(ctx, answerTimeout, func(ctx context.Context) bool {
 		return dns.Answers(ctx, network.DNSService.String(), ClusterDomain) == nil
 	})
+	if errors.Is(err, errHangs) {
+		return hangs(layout.Data("logs", "goroutines.txt"))
+	}
 	if err != nil {
 		return err
 	}
