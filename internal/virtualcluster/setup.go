@@ -29,6 +29,7 @@ import (
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/rewatch"
 	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
@@ -62,6 +63,7 @@ func CacheOptions() (cache.Options, error) {
 		return cache.Options{}, fmt.Errorf("make a label selector: %w", err)
 	}
 	return cache.Options{
+		NewInformer:      rewatch.NewInformer,
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&appsv1.StatefulSet{}:         control,

@@ -11,51 +11,42 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/informers"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/rewatch"
 )
 
 // View answers questions about the objects of virtual clusters. It is safe for concurrent use.
 type View struct {
 	services, slices, pods cache.Indexer
 	waiters                waiters
-	synced                 []cache.InformerSynced
-	factory                informers.SharedInformerFactory
+	informers              []cache.SharedIndexInformer
 }
 
 // New makes a view over a host cluster. It is empty until Run.
 func New(client kubernetes.Interface) (*View, error) {
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0,
-		informers.WithTweakListOptions(func(options *metav1.ListOptions) { options.LabelSelector = mapping.LabelID }),
-	)
-	v := &View{factory: factory}
-	services := factory.Core().V1().Services().Informer()
-	slices := factory.Discovery().V1().EndpointSlices().Informer()
-	pods := factory.Core().V1().Pods().Informer()
-	for informer, setup := range map[cache.SharedIndexInformer]struct {
-		trim     cache.TransformFunc
-		indexers cache.Indexers
-	}{
-		services: {trimService, serviceIndexers},
-		slices:   {trimSlice, sliceIndexers},
-		pods:     {trimPod, podIndexers},
-	} {
-		if err := informer.SetTransform(setup.trim); err != nil {
+	core, discovery := client.CoreV1(), client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll)
+	services := follow(client, core.Services(metav1.NamespaceAll).List, core.Services(metav1.NamespaceAll).Watch, &corev1.Service{}, serviceIndexers)
+	slices := follow(client, discovery.List, discovery.Watch, &discoveryv1.EndpointSlice{}, sliceIndexers)
+	pods := follow(client, core.Pods(metav1.NamespaceAll).List, core.Pods(metav1.NamespaceAll).Watch, &corev1.Pod{}, podIndexers)
+	for informer, trim := range map[cache.SharedIndexInformer]cache.TransformFunc{services: trimService, slices: trimSlice, pods: trimPod} {
+		if err := informer.SetTransform(trim); err != nil {
 			return nil, fmt.Errorf("trim host objects: %w", err)
 		}
-		if err := informer.AddIndexers(setup.indexers); err != nil {
-			return nil, fmt.Errorf("index host objects: %w", err)
-		}
-		v.synced = append(v.synced, informer.HasSynced)
 	}
-	v.services, v.slices, v.pods = services.GetIndexer(), slices.GetIndexer(), pods.GetIndexer()
+	v := &View{
+		services: services.GetIndexer(), slices: slices.GetIndexer(), pods: pods.GetIndexer(),
+		informers: []cache.SharedIndexInformer{services, slices, pods},
+	}
 	if _, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    v.podSeen,
 		UpdateFunc: func(_, pod any) { v.podSeen(pod) },
@@ -63,6 +54,24 @@ func New(client kubernetes.Interface) (*View, error) {
 		return nil, fmt.Errorf("watch host pods: %w", err)
 	}
 	return v, nil
+}
+
+// follow makes the informer of the objects of virtual clusters that a client lists and watches.
+func follow[L runtime.Object](
+	client kubernetes.Interface,
+	list func(context.Context, metav1.ListOptions) (L, error), watched func(context.Context, metav1.ListOptions) (watch.Interface, error),
+	empty runtime.Object, indexers cache.Indexers,
+) cache.SharedIndexInformer {
+	return rewatch.NewInformer(cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			options.LabelSelector = mapping.LabelID
+			return list(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.LabelSelector = mapping.LabelID
+			return watched(ctx, options)
+		},
+	}, client), empty, 0, indexers)
 }
 
 // NewFixed makes a view of objects that do not change, for tests of what is built on it.
@@ -100,15 +109,17 @@ func add(indexer cache.Indexer, trim cache.TransformFunc, object any) error {
 
 // Run fills the view and keeps it up to date until the context ends.
 func (v *View) Run(ctx context.Context) {
-	v.factory.StartWithContext(ctx)
-	<-ctx.Done()
-	v.factory.Shutdown()
+	var running sync.WaitGroup
+	for _, informer := range v.informers {
+		running.Go(func() { informer.RunWithContext(ctx) })
+	}
+	running.Wait()
 }
 
 // Synced tells whether the view has seen everything that the host has. It stays true once it is.
 func (v *View) Synced() bool {
-	for _, synced := range v.synced {
-		if !synced() {
+	for _, informer := range v.informers {
+		if !informer.HasSynced() {
 			return false
 		}
 	}

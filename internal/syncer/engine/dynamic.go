@@ -292,8 +292,7 @@ func (r *tenantRun) endTypes() {
 	}
 }
 
-// newTypeCache makes a cache of one type, with a handler. A nil selector means all objects, and
-// a nil newInformer the library's.
+// newTypeCache makes a cache of one type, with a handler. A nil selector means all objects.
 func newTypeCache(ctx context.Context, config *rest.Config, newInformer informerMaker, dynamic Dynamic, selector labels.Selector, handle func(notice), e *Engine) (cache.Cache, error) {
 	made, err := cache.New(config, cache.Options{
 		NewInformer: newInformer, Scheme: Scheme, Mapper: dynamic.mapper(), DefaultLabelSelector: selector,

@@ -9,6 +9,8 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/matryoshka-dev/matryoshka/internal/rewatch"
 )
 
 // hostTypes are the host's side of dynamic types: one cache of each for all tenants that follow it.
@@ -64,7 +66,7 @@ func (h *hostTypes) begin(kind int, dynamic Dynamic) (*hostType, error) {
 	callConfig.Wrap(h.engine.options.Pace.Wrap)
 	callConfig.Wrap(observed(Host))
 	var err error
-	made.cache, err = newTypeCache(ctx, watchConfig, nil, dynamic, selector, func(seen notice) {
+	made.cache, err = newTypeCache(ctx, watchConfig, rewatch.NewInformer, dynamic, selector, func(seen notice) {
 		h.changed(kind, dynamic, seen)
 	}, h.engine)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/rewatch"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/hostusage"
 )
 
@@ -55,7 +56,7 @@ func newHostCache(config *rest.Config, kinds []Kind) (cache.Cache, error) {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Timeout = -1, 0 // a watch is one long call
 	return cache.New(config, cache.Options{
-		Scheme: Scheme, Mapper: NewMapper(), ByObject: byObject, DefaultLabelSelector: oursOnly,
+		NewInformer: rewatch.NewInformer, Scheme: Scheme, Mapper: NewMapper(), ByObject: byObject, DefaultLabelSelector: oursOnly,
 		DefaultTransform: cache.TransformStripManagedFields(), ReaderFailOnMissingInformer: true,
 	})
 }

@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	toolscache "k8s.io/client-go/tools/cache"
+
+	"github.com/matryoshka-dev/matryoshka/internal/rewatch"
 )
 
 const (
@@ -29,7 +31,7 @@ var errTooMuchListed = errors.New("the virtual cluster lists more than the agent
 func (f *footprint) newInformer(
 	from toolscache.ListerWatcher, empty runtime.Object, resync time.Duration, indexers toolscache.Indexers,
 ) toolscache.SharedIndexInformer {
-	metered := &meteredList{footprint: f, from: toolscache.ToListerWatcherWithContext(from)}
+	metered := &meteredList{footprint: f, from: toolscache.ToListerWatcherWithContext(rewatch.Persistent(from))}
 	return toolscache.NewSharedIndexInformer(&toolscache.ListWatch{
 		ListWithContextFunc: metered.list, WatchFuncWithContext: metered.watch,
 	}, empty, resync, indexers)

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/matryoshka-dev/matryoshka/internal/rewatch"
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/engine"
 )
 
@@ -131,7 +132,7 @@ func (u *Usage) newCache(ctx context.Context) (cache.Cache, error) {
 	config := rest.CopyConfig(u.config)
 	config.QPS, config.Timeout = -1, 0 // a watch is one long call
 	pods, err := cache.New(config, cache.Options{
-		Scheme: engine.Scheme, Mapper: engine.NewMapper(), ReaderFailOnMissingInformer: true,
+		NewInformer: rewatch.NewInformer, Scheme: engine.Scheme, Mapper: engine.NewMapper(), ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{&corev1.Pod{}: {Field: onNodes, Transform: trim}},
 	})
 	if err != nil {

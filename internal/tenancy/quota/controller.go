@@ -24,6 +24,7 @@ import (
 
 	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
+	"github.com/matryoshka-dev/matryoshka/internal/rewatch"
 	"github.com/matryoshka-dev/matryoshka/internal/shards"
 )
 
@@ -117,7 +118,7 @@ func newCache(host *rest.Config, known *runtime.Scheme) (cache.Cache, error) {
 	config := rest.CopyConfig(host)
 	config.QPS, config.Timeout = -1, 0 // a watch is one long call
 	return cache.New(config, cache.Options{
-		Scheme: known, DefaultTransform: cache.TransformStripManagedFields(), ReaderFailOnMissingInformer: true,
+		NewInformer: rewatch.NewInformer, Scheme: known, DefaultTransform: cache.TransformStripManagedFields(), ReaderFailOnMissingInformer: true,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Namespace{}:             {Label: ofAccounts},
 			&corev1.ResourceQuota{}:         {Label: ofQuotas},

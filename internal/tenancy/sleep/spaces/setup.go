@@ -27,6 +27,7 @@ import (
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
+	"github.com/matryoshka-dev/matryoshka/internal/rewatch"
 	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/tenancy"
 )
@@ -85,7 +86,8 @@ const annotationPeople = "sleep.matryoshka.dev/people"
 // workloadCache holds next to nothing of workloads: that they have changed, and who did it.
 func workloadCache(mgr ctrl.Manager) (cache.Cache, error) {
 	watched, err := cache.New(mgr.GetConfig(), cache.Options{
-		Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient(), DefaultTransform: leastOf,
+		NewInformer: rewatch.NewInformer, DefaultTransform: leastOf,
+		Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the cache of workloads: %w", err)
