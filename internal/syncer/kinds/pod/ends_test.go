@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -106,6 +107,42 @@ func testVanishedHalfway(t *testing.T, w *world) {
 	}
 	w.start(t)
 	w.gone(t, w.tenant, virtualPod)
+}
+
+// testRemovedHalfway: an agent that is killed while it removes a pod leaves it with no grace and without anything that keeps it. The next one
+// removes it.
+func testRemovedHalfway(t *testing.T, w *world) {
+	namespace := w.namespace(t, "removed-halfway")
+	w.stop()
+	virtualPod := w.removedHalfway(t, namespace)
+	w.start(t)
+	w.gone(t, w.tenant, virtualPod)
+}
+
+// removedHalfway gives up deletions without grace, each sooner or later, until one is half done. About every fifth is.
+func (w *world) removedHalfway(t *testing.T, namespace string) *corev1.Pod {
+	t.Helper()
+	for attempt := range 500 {
+		virtualPod := newPod(namespace, fmt.Sprintf("web-%d", attempt))
+		virtualPod.Spec.NodeName = nodeName
+		create(t, w.tenant, virtualPod)
+		if err := w.tenant.Delete(t.Context(), virtualPod); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(attempt%20)*200*time.Microsecond)
+		_ = w.tenant.Delete(ctx, virtualPod, client.GracePeriodSeconds(0)) // it is given up
+		cancel()
+		// What the API server has begun to write it writes, and this read comes after it.
+		err := w.tenant.Get(t.Context(), client.ObjectKeyFromObject(virtualPod), virtualPod)
+		if err == nil && *virtualPod.DeletionGracePeriodSeconds == 0 {
+			return virtualPod
+		}
+		if client.IgnoreNotFound(err) != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("no deletion was left half done")
+	return nil
 }
 
 // testUnscheduledJob: the pod of a Job that has a node in the tenant and none on the host can be deleted. Its host pod has

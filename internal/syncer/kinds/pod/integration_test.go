@@ -21,6 +21,7 @@ func TestPods(t *testing.T) {
 		"foreign pod":          testForeign,
 		"vanished":             testVanished,
 		"vanished halfway":     testVanishedHalfway,
+		"removed halfway":      testRemovedHalfway,
 		"unscheduled job":      testUnscheduledJob,
 		"eviction":             testEviction,
 		"refused":              testRefused,

@@ -98,8 +98,11 @@ func (k *kind) writeEnd(ctx context.Context, scope *engine.Scope, virtualPod, en
 // end removes a tenant's pod for good, as a kubelet does when the last container has stopped.
 func (k *kind) end(ctx context.Context, scope *engine.Scope, virtualPod *corev1.Pod) error {
 	k.bundles.forget(scope.Tenant.UID, engine.KeyOf(virtualPod))
-	if grace := virtualPod.DeletionGracePeriodSeconds; virtualPod.DeletionTimestamp != nil && grace != nil && *grace == 0 {
-		return nil // done before; a finalizer of the tenant keeps it
+	// What no finalizer of the tenant keeps is deleted once more: an API server first writes that no grace is left and then removes the
+	// pod, and it does not come to that when the caller is gone meanwhile.
+	isKept := len(virtualPod.Finalizers) > 0
+	if grace := virtualPod.DeletionGracePeriodSeconds; isKept && virtualPod.DeletionTimestamp != nil && grace != nil && *grace == 0 {
+		return nil // done before
 	}
 	err := scope.VirtualClient.Delete(ctx, virtualPod, client.GracePeriodSeconds(0), client.Preconditions{UID: &virtualPod.UID})
 	if client.IgnoreNotFound(err) != nil {
