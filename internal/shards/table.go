@@ -14,8 +14,8 @@ import (
 const (
 	// TableName is the name of the Lease that says who holds which shard.
 	TableName = "matryoshka-agent-shards"
-	// annotationHolders is where it says so: replica → its shards, as JSON.
-	annotationHolders = "matryoshka.dev/shards"
+	// AnnotationHolders is where it says so: a JSON object of the replicas, each with the array of its shards.
+	AnnotationHolders = "matryoshka.dev/shards"
 	// labelRole marks the Leases of this package.
 	labelRole  = "matryoshka.dev/shards"
 	roleTable  = "table"
@@ -38,9 +38,9 @@ func parseTable(lease *coordinationv1.Lease) (table, error) {
 		read.writes = *lease.Spec.LeaseTransitions
 	}
 	written := map[string][]int{}
-	if text := lease.Annotations[annotationHolders]; text != "" {
+	if text := lease.Annotations[AnnotationHolders]; text != "" {
 		if err := json.Unmarshal([]byte(text), &written); err != nil {
-			return read, fmt.Errorf("read annotation %s of Lease %q, which is taken as empty: %w", annotationHolders, lease.Name, err)
+			return read, fmt.Errorf("read annotation %s of Lease %q, which is taken as empty: %w", AnnotationHolders, lease.Name, err)
 		}
 	}
 	said := map[int]int{}
@@ -68,7 +68,7 @@ func (t table) lease() (*coordinationv1.Lease, error) {
 	return &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: TableName, UID: t.uid, ResourceVersion: t.version,
-			Labels: map[string]string{labelRole: roleTable}, Annotations: map[string]string{annotationHolders: string(text)},
+			Labels: map[string]string{labelRole: roleTable}, Annotations: map[string]string{AnnotationHolders: string(text)},
 		},
 		Spec: coordinationv1.LeaseSpec{LeaseTransitions: &writes},
 	}, nil

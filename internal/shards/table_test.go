@@ -44,7 +44,7 @@ func TestTableOfSomebodyElse(t *testing.T) {
 	}
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
-			read, err := parseTable(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{annotationHolders: test.text}}})
+			read, err := parseTable(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{AnnotationHolders: test.text}}})
 			if (err != nil) != test.isError {
 				t.Errorf("got error %v", err)
 			}

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -132,15 +133,16 @@ func TestKioskSpaceLimitIsRacy(t *testing.T) {
 }
 
 // awaitShares waits until this many replicas share the shards.
-func awaitShares(t *testing.T, h *tenancytest.Host, replicas int32) {
+func awaitShares(t *testing.T, h *tenancytest.Host, replicas int) {
 	t.Helper()
 	h.Eventually(t, "the replicas share", func() error {
 		var table coordinationv1.Lease
 		if err := h.Admin.Get(t.Context(), client.ObjectKey{Namespace: tenancytest.SystemNamespace, Name: shards.TableName}, &table); err != nil {
 			return err
 		}
-		if table.Spec.LeaseTransitions == nil || *table.Spec.LeaseTransitions <= replicas {
-			return fmt.Errorf("the table is %+v", table.Spec)
+		var holders map[string][]int
+		if err := json.Unmarshal([]byte(table.Annotations[shards.AnnotationHolders]), &holders); err != nil || len(holders) != replicas {
+			return errors.Join(fmt.Errorf("the table is %v", table.Annotations), err)
 		}
 		return nil
 	})
