@@ -107,6 +107,29 @@ func TestSlowWatchLosesNothing(t *testing.T) {
 	}
 }
 
+// TestProgressIsNotOlderThanAWatch: a watch that begins at a revision that is still to come is not told an older one.
+func TestProgressIsNotOlderThanAWatch(t *testing.T) {
+	eachStore(t, func(t *testing.T, client *clientv3.Client) {
+		write := func(name string) int64 {
+			isMade, revision, err := create(t.Context(), client, "/registry/ahead/"+name, "value")
+			if err != nil || !isMade {
+				t.Fatalf("create %s: %v, %v", name, isMade, err)
+			}
+			return revision
+		}
+		current := write("first")
+		stream := rawWatch(t, client)
+		createWatch(t, stream, "/registry/ahead/", current+3)
+		askProgress(t, stream)
+		write("second")
+		write("third")
+		response, err := stream.Recv()
+		if err != nil || len(response.GetEvents()) > 0 || response.GetHeader().GetRevision() < current+2 {
+			t.Errorf("the first response to a watch that begins at %d: %v, %v", current+3, response, err)
+		}
+	})
+}
+
 func heap() int64 {
 	runtime.GC()
 	var stats runtime.MemStats

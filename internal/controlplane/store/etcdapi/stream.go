@@ -16,10 +16,8 @@ import (
 type watch struct {
 	id       int64
 	key, end string
-	// next is the first revision that it has not seen; what is older is not for it.
+	// next is the first revision that it has not seen; what is older is not for it. It may be in the future.
 	next int64
-	// through is the revision until which it was sent everything; 0 before it was sent anything.
-	through int64
 	// wantsProgress is what it asked for; wasSent tells whether there was anything since the last tick.
 	wantsProgress, wasSent bool
 	wantsPrevious          bool
@@ -104,6 +102,10 @@ func newWatch(id int64, r *etcdserverpb.WatchCreateRequest) *watch {
 	}
 	return w
 }
+
+// isAhead tells whether a revision is older than what the watch has seen, or began at: the list that its client has may, for a moment, be
+// newer than what was published. A client that is told such a revision goes back to it.
+func (w *watch) isAhead(revision int64) bool { return w.next-1 > revision }
 
 func (s *stream) cancel(id int64) error {
 	if !s.remove(id) {
@@ -205,7 +207,7 @@ func (s *stream) sendEvents(w *watch, page history.Page) error {
 			response.Header = header(event.KV.ModRevision)
 		}
 	}
-	w.next, w.through = max(w.next, page.Through+1), max(w.through, page.Through)
+	w.next = max(w.next, page.Through+1)
 	if len(response.Events) == 0 {
 		return nil
 	}
@@ -219,8 +221,8 @@ func (s *stream) reportIfAsked(current int64) error {
 		return nil
 	}
 	for _, w := range s.synced {
-		if w.through > s.seen {
-			return nil // A reader of the store is ahead of what was published by a moment.
+		if w.isAhead(s.seen) {
+			return nil
 		}
 	}
 	s.progressAsked = false
@@ -233,7 +235,7 @@ func (s *stream) reportIfAsked(current int64) error {
 // tick tells those their revision that want to know and had no event since the last tick.
 func (s *stream) tick() error {
 	for _, w := range s.synced {
-		isDue := w.wantsProgress && !w.wasSent && w.through <= s.seen
+		isDue := w.wantsProgress && !w.wasSent && !w.isAhead(s.seen)
 		w.wasSent = false
 		if !isDue {
 			continue
