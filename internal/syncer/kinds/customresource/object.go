@@ -98,10 +98,27 @@ func toHost(ctx context.Context, scope, typed *engine.Scope, known state, key en
 	if err := checkNotMade(ctx, t); err != nil {
 		return engine.Result{}, err
 	}
-	if err := translate(ctx, t); err != nil {
+	err = translate(ctx, t)
+	if refusal := (*engine.Refusal)(nil); errors.As(err, &refusal) {
+		if t.pair.Virtual, err = readAgain(ctx, typed, t.pair.Virtual); err != nil || t.pair.Virtual == nil {
+			return engine.Result{}, err
+		}
+		t.content = contentOf(t.pair.Virtual, known.hasStatus)
+		err = translate(ctx, t)
+	}
+	if err != nil {
 		return engine.Result{}, refused(ctx, t, err)
 	}
 	return write(ctx, t)
+}
+
+// readAgain returns a tenant's object as its API server has it now, nil if it has none. A watch that began before the definition changed
+// shows objects with the defaults of then: what is refused may be one of them.
+func readAgain(ctx context.Context, typed *engine.Scope, virtualObject *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	empty := &unstructured.Unstructured{}
+	empty.SetGroupVersionKind(virtualObject.GroupVersionKind())
+	now, _, err := engine.Get(ctx, typed.VirtualClient, client.ObjectKeyFromObject(virtualObject), empty)
+	return now, err
 }
 
 func translate(ctx context.Context, t translating) error {
