@@ -20,6 +20,7 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -135,6 +136,20 @@ func (h *host) create(t *testing.T, object client.Object) {
 	}
 }
 
+// createInRoom makes a pod for which the account has room, and returns how often it was refused before. It seldom is: the host's admission may
+// not have seen yet that the part of the namespace was raised.
+func (h *host) createInRoom(t *testing.T, one *corev1.Pod) (refusals int) {
+	t.Helper()
+	eventually(t, "room for pod "+one.Name, func() error {
+		err := h.admin.Create(t.Context(), one)
+		if apierrors.IsForbidden(err) {
+			refusals++
+		}
+		return err
+	})
+	return refusals
+}
+
 // addNamespace makes a namespace of an account in which pods can be made.
 func (h *host) addNamespace(t *testing.T, name, account, kind string) {
 	t.Helper()
@@ -209,8 +224,13 @@ func pod(namespace, name, cpu string) *corev1.Pod {
 
 func eventually(t *testing.T, what string, condition func() error) {
 	t.Helper()
+	eventuallyWithin(t, 30*time.Second, what, condition)
+}
+
+func eventuallyWithin(t *testing.T, within time.Duration, what string, condition func() error) {
+	t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, within, true, func(context.Context) (bool, error) {
 		last = condition()
 		return last == nil, nil
 	})
