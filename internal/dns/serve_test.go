@@ -46,7 +46,7 @@ func exchange(t *testing.T, network, server, name string) *mdns.Msg {
 // eventually polls until the condition holds.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 90*time.Second, true, func(context.Context) (bool, error) {
 		return condition(), nil
 	})
 	if err != nil {

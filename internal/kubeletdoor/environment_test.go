@@ -267,7 +267,7 @@ func addPod(t *testing.T, c kubernetes.Interface, pod *corev1.Pod) *corev1.Pod {
 	t.Helper()
 	var made *corev1.Pod
 	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 90*time.Second, true, func(ctx context.Context) (bool, error) {
 		made, last = c.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})
 		return last == nil, nil
 	})

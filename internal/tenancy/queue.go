@@ -14,7 +14,7 @@ import (
 
 // BackOff retries what has failed soon, and never later than somebody who has just repaired the reason would expect.
 func BackOff() workqueue.TypedRateLimiter[reconcile.Request] {
-	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second)
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 10*time.Second)
 }
 
 // Gained queues what this replica gains of its controller's objects; find returns those whose UID is among what was gained.

@@ -297,7 +297,7 @@ func (e *environment) startControlPlane(t *testing.T, vc *clusterv1alpha1.Virtua
 func (e *environment) eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 90*time.Second, true, func(context.Context) (bool, error) {
 		last = check()
 		return last == nil, nil
 	})

@@ -38,7 +38,7 @@ func awaitKubernetesService(t *testing.T, client kubernetes.Interface, not types
 	t.Helper()
 	var service *corev1.Service
 	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 90*time.Second, true, func(ctx context.Context) (bool, error) {
 		service, last = client.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
 		return last == nil && service.UID != not, nil
 	})

@@ -39,7 +39,7 @@ const workers = 32
 
 // backOff retries what has failed soon, and never later than somebody who has just repaired the reason would expect.
 func backOff() workqueue.TypedRateLimiter[reconcile.Request] {
-	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second)
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 10*time.Second)
 }
 
 // NewScheme knows the kinds that this package uses.

@@ -110,7 +110,7 @@ func (h *host) fails(t *testing.T, code exit.Code, says []string, args ...string
 // eventually waits until a check is true.
 func (h *host) eventually(t *testing.T, check func() bool) {
 	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) { return check(), nil })
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 90*time.Second, true, func(context.Context) (bool, error) { return check(), nil })
 	if err != nil {
 		t.Fatalf("it is not so: %v", err)
 	}

@@ -107,7 +107,7 @@ func leaveBehind(t *testing.T, h *host) {
 func awaitForgotten(t *testing.T, h *host) {
 	t.Helper()
 	discovery := kubernetes.NewForConfigOrDie(h.config).Discovery()
-	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 90*time.Second, true, func(context.Context) (bool, error) {
 		groups, err := discovery.ServerGroups()
 		if err != nil {
 			return false, err

@@ -50,7 +50,7 @@ const (
 	// AgentUser is the agent's user name.
 	AgentUser = "system:serviceaccount:" + SystemNamespace + ":" + virtualcluster.AgentName
 
-	patience = 30 * time.Second
+	patience = 90 * time.Second
 )
 
 // Host is a host cluster with the chart installed, but for the Deployments: there is no node.

@@ -405,7 +405,7 @@ func (w *world) awaitEvent(t *testing.T, namespace, name, reason string) string 
 func eventually(t *testing.T, what string, condition func() error) {
 	t.Helper()
 	var missing error
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 45*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 90*time.Second, true, func(context.Context) (bool, error) {
 		missing = condition()
 		return missing == nil, nil
 	})

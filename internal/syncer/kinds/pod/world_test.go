@@ -36,7 +36,7 @@ const (
 	nodeName   = "node-1"
 	tenantUID  = types.UID("6f2b8a54-0000-4000-8000-000000000001")
 	tenantID   = "x7k2p2q4"
-	patience   = 20 * time.Second
+	patience   = 90 * time.Second
 	pollPeriod = 20 * time.Millisecond
 )
 

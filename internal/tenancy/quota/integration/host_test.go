@@ -224,13 +224,8 @@ func pod(namespace, name, cpu string) *corev1.Pod {
 
 func eventually(t *testing.T, what string, condition func() error) {
 	t.Helper()
-	eventuallyWithin(t, 30*time.Second, what, condition)
-}
-
-func eventuallyWithin(t *testing.T, within time.Duration, what string, condition func() error) {
-	t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, within, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 90*time.Second, true, func(context.Context) (bool, error) {
 		last = condition()
 		return last == nil, nil
 	})

@@ -87,7 +87,7 @@ func (w *world) space(t *testing.T, name string, held rules.Rules) {
 func (w *world) eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 90*time.Second, true, func(context.Context) (bool, error) {
 		last = check()
 		return last == nil, nil
 	})
