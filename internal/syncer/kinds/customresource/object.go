@@ -112,13 +112,20 @@ func toHost(ctx context.Context, scope, typed *engine.Scope, known state, key en
 	return write(ctx, t)
 }
 
-// readAgain returns a tenant's object as its API server has it now, nil if it has none. A watch that began before the definition changed
-// shows objects with the defaults of then: what is refused may be one of them.
+// readAgain returns a tenant's object as its API server has it now. A watch that began before the definition changed shows objects with the
+// defaults of then: what is refused may be one of them. It returns nil for one that is gone, is being deleted or is another by now, which
+// the watch will tell, too; and for an answer about something else, which a tenant's API server may give.
 func readAgain(ctx context.Context, typed *engine.Scope, virtualObject *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	empty := &unstructured.Unstructured{}
+	key, empty := client.ObjectKeyFromObject(virtualObject), &unstructured.Unstructured{}
 	empty.SetGroupVersionKind(virtualObject.GroupVersionKind())
-	now, _, err := engine.Get(ctx, typed.VirtualClient, client.ObjectKeyFromObject(virtualObject), empty)
-	return now, err
+	now, ok, err := engine.Get(ctx, typed.VirtualClient, key, empty)
+	if err != nil {
+		return nil, err
+	}
+	if !ok || now.GetUID() != virtualObject.GetUID() || client.ObjectKeyFromObject(now) != key || now.GetDeletionTimestamp() != nil {
+		return nil, nil //nolint:nilnil // there is nothing to look at again
+	}
+	return now, nil
 }
 
 func translate(ctx context.Context, t translating) error {
