@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -15,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -30,17 +28,13 @@ import (
 	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/rewatch"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy"
 	"github.com/matryoshka-dev/matryoshka/internal/tenancy/rules"
 )
 
 // workers is how many virtual clusters are checked at a time. Each check is short and mostly waits; there are many, since
 // a tenant can make the one that looks after it wait for seconds.
 const workers = 32
-
-// backOff retries what has failed soon, and never later than somebody who has just repaired the reason would expect.
-func backOff() workqueue.TypedRateLimiter[reconcile.Request] {
-	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 10*time.Second)
-}
 
 // NewScheme knows the kinds that this package uses.
 func NewScheme() (*runtime.Scheme, error) {
@@ -104,7 +98,7 @@ func SetupWithManager(mgr ctrl.Manager, options Options, log *slog.Logger) error
 		For(&clusterv1alpha1.VirtualCluster{}).
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(byLabels)).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(byLabels), builder.WithPredicates(changedRules())).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: backOff()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: tenancy.BackOff()}).
 		Complete(registrar)
 	if err != nil {
 		return fmt.Errorf("set up the registry of tenants: %w", err)
@@ -112,7 +106,7 @@ func SetupWithManager(mgr ctrl.Manager, options Options, log *slog.Logger) error
 	orphans := &orphanCollector{host: host, cached: mgr.GetClient(), shards: options.Shards, log: log}
 	err = ctrl.NewControllerManagedBy(mgr).Named("orphans").
 		For(&corev1.Namespace{}).
-		WithOptions(controller.Options{RateLimiter: backOff()}).
+		WithOptions(controller.Options{RateLimiter: tenancy.BackOff()}).
 		// The end of a VirtualCluster is the moment to look at its namespaces.
 		Watches(&clusterv1alpha1.VirtualCluster{}, namespacesOf(mgr.GetClient()), builder.WithPredicates(onlyDeletions())).
 		WatchesRawSource(orphans.gained()).
@@ -135,7 +129,7 @@ func (r *Reconciler) setup(mgr ctrl.Manager) error {
 		Watches(&corev1.Namespace{}, owned, builder.WithPredicates(r.disturbances())).
 		Watches(&corev1.Pod{}, owned).
 		WatchesRawSource(r.gained()).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: backOff()})
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: tenancy.BackOff()})
 	if r.options.Places != nil {
 		waiting := handler.EnqueueRequestsFromMapFunc(r.waitingForPlace)
 		made = made.
