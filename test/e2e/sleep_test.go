@@ -42,6 +42,10 @@ func TestVirtualClusterSleepsAndWakes(t *testing.T) {
 	if seen := v.kubectl(ctx, "get", "pods"); seen.err == nil || !strings.Contains(seen.stderr, "access denied") {
 		t.Errorf("a connection to one that is kept asleep: %v %s, want a refusal", seen.err, seen.stderr)
 	}
+	connect := []string{"connect", "virtualcluster", "sleeper", "-n", "e2e-sleep", "--", "kubectl", "get", "pods"}
+	if seen := shared.matry(ctx, connect...); seen.err == nil || !strings.Contains(seen.stderr, "matry wake virtualcluster sleeper -n e2e-sleep") {
+		t.Errorf("matry connect to one that is kept asleep: %v %s, want how it wakes", seen.err, seen.stderr)
+	}
 
 	// What a schedule has put to sleep is woken by a connection.
 	v.patchSleep(t, `{"force":"Awake"}`)

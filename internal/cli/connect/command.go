@@ -123,6 +123,9 @@ func (o *options) run(ctx context.Context, name string, command []string) error 
 	}
 	switch {
 	case len(command) > 0:
+		if err := checkWakes(ctx, hostClient, key); err != nil {
+			return err
+		}
 		return runCommand(o.IOStreams, config, command)
 	case o.update:
 		return o.merge(config)
