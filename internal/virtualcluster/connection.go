@@ -15,7 +15,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/connrotation"
-	"k8s.io/utils/clock"
 
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/virtualcluster/pki"
@@ -45,10 +44,9 @@ type connection struct {
 
 	masters *pki.Renewing
 	dialer  *connrotation.Dialer
-	clock   clock.PassiveClock
 
-	mu      sync.Mutex
-	renewAt time.Time // protected by mu; of the certificate that open connections were made with
+	mu   sync.Mutex
+	made *tls.Certificate // protected by mu; the one that open connections were made with
 }
 
 // rotate closes what is open when the agent's certificate has been renewed: an API server looks at the certificate of a
@@ -56,14 +54,14 @@ type connection struct {
 func (c *connection) rotate() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.clock.Now().Before(c.renewAt) {
-		return nil
-	}
 	certificate, err := c.masters.Certificate()
 	if err != nil {
 		return fmt.Errorf("renew the agent's certificate: %w", err)
 	}
-	c.renewAt = pki.RenewAt(certificate.Leaf)
+	if certificate == c.made {
+		return nil
+	}
+	c.made = certificate
 	c.dialer.CloseAll()
 	return nil
 }
@@ -172,8 +170,7 @@ func newConnection(tenant *pki.Tenant, address string, options *Options) (*conne
 		rootCA:      tenant.Serving.CertificatePEM(),
 		masters:     masters,
 		dialer:      dialer,
-		clock:       options.Clock,
-		renewAt:     pki.RenewAt(certificate.Leaf),
+		made:        certificate,
 	}, nil
 }
 

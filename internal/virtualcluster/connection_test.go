@@ -113,6 +113,25 @@ func TestConnectionOutlivesItsCertificate(t *testing.T) {
 	all.forget("u")
 }
 
+// A certificate that was made while the agent's clock was days ahead is of no use when it is right again.
+func TestConnectionOutlivesAClockThatWasAhead(t *testing.T) {
+	all, tenant, clock, opened := newTestConnection(t, ready)
+	for _, ahead := range []time.Duration{3 * 24 * time.Hour, 0} {
+		clock.SetTime(start.Add(ahead))
+		connection, err := all.get("u", tenant, "10.0.0.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := connection.probe(t.Context()); err != nil {
+			t.Errorf("%s ahead: %v", ahead, err)
+		}
+	}
+	if got := opened.Load(); got != 2 {
+		t.Errorf("%d connections were opened, want one by each clock", got)
+	}
+	all.forget("u")
+}
+
 func TestConnectionChangesWithTheTenant(t *testing.T) {
 	all, tenant, _, _ := newTestConnection(t, ready)
 	first, err := all.get("u", tenant, "10.0.0.1")

@@ -16,8 +16,9 @@ import (
 
 const (
 	authorityLife = 10 * 365 * 24 * time.Hour
-	// backdate makes a new certificate valid on machines whose clock is a little behind.
-	backdate = 5 * time.Minute
+	// backdate makes a new certificate valid by clocks that are behind the one that it was made by, as when one of the two has
+	// taken local time for UTC. An authority is never made anew, so that one from the future would be useless until then.
+	backdate = 24 * time.Hour
 )
 
 const (

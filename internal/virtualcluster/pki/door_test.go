@@ -114,6 +114,40 @@ func TestDoorCertificateIsRenewed(t *testing.T) {
 	}
 }
 
+// Door and client need not agree on the time, nor with the clock that the authority was made by.
+func TestDoorAndClientOfOtherClocks(t *testing.T) {
+	door := newDoor(t)
+	for name, ahead := range map[string]time.Duration{"Ahead": 14 * time.Hour, "Behind": -14 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			right, other := clocktesting.NewFakePassiveClock(start), clocktesting.NewFakePassiveClock(start.Add(ahead))
+			client := clientConfig(t, door, door, pki.DoorClientLeaf("u"), right)
+			if _, err := handshake(t, serverConfig(door, other), client); err != nil {
+				t.Errorf("the door's clock is wrong: %v", err)
+			}
+			client = clientConfig(t, door, door, pki.DoorClientLeaf("u"), other)
+			if _, err := handshake(t, serverConfig(door, right), client); err != nil {
+				t.Errorf("the client's clock is wrong: %v", err)
+			}
+		})
+	}
+}
+
+func TestDoorCertificateThatWasMadeDaysAheadIsReplaced(t *testing.T) {
+	at := clocktesting.NewFakePassiveClock(start.Add(3 * 24 * time.Hour))
+	serving := pki.NewDoorServing(newDoor(t), []string{doorName}, at)
+	if _, err := serving.Certificate(); err != nil {
+		t.Fatal(err)
+	}
+	at.SetTime(start)
+	certificate, err := serving.Certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if start.Before(certificate.Leaf.NotBefore) {
+		t.Errorf("at %s it is valid from %s", start, certificate.Leaf.NotBefore)
+	}
+}
+
 func TestKubeletCertificates(t *testing.T) {
 	at := clocktesting.NewFakePassiveClock(start)
 	tenant := newTenant(t)

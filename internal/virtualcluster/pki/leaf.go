@@ -86,7 +86,7 @@ func (a *Authority) isGood(pair Pair, leaf Leaf, now time.Time) bool {
 	if err != nil || certificate.CheckSignatureFrom(a.certificate) != nil {
 		return false
 	}
-	return leaf.describes(certificate) && now.Before(RenewAt(certificate)) && !now.Before(certificate.NotBefore)
+	return leaf.describes(certificate) && isCurrent(certificate, now)
 }
 
 func (l Leaf) describes(certificate *x509.Certificate) bool {
@@ -96,6 +96,11 @@ func (l Leaf) describes(certificate *x509.Certificate) bool {
 		slices.EqualFunc(certificate.IPAddresses, l.IPs, net.IP.Equal) &&
 		slices.EqualFunc(certificate.URIs, l.URIs, func(a, b *url.URL) bool { return a.String() == b.String() }) &&
 		slices.Equal(certificate.ExtKeyUsage, []x509.ExtKeyUsage{l.Usage})
+}
+
+// isCurrent tells whether a certificate need not be made anew. One that is not valid yet was made by a clock that was ahead.
+func isCurrent(certificate *x509.Certificate, now time.Time) bool {
+	return now.Before(RenewAt(certificate)) && !now.Before(certificate.NotBefore)
 }
 
 // RenewAt is the moment when two thirds of the certificate's life have passed.

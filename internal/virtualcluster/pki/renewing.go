@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"sync"
-	"time"
 
 	"k8s.io/utils/clock"
 )
@@ -16,10 +15,8 @@ type Renewing struct {
 	leaf      Leaf
 	clock     clock.PassiveClock
 
-	mu sync.Mutex
-	// The following are protected by mu.
-	current *tls.Certificate
-	renewAt time.Time
+	mu      sync.Mutex
+	current *tls.Certificate // protected by mu
 }
 
 // NewRenewing returns a source of certificates for the leaf. The first one is made when it is asked for.
@@ -27,12 +24,12 @@ func NewRenewing(authority *Authority, leaf Leaf, clock clock.PassiveClock) *Ren
 	return &Renewing{authority: authority, leaf: leaf, clock: clock}
 }
 
-// Certificate returns a certificate with at least a third of its life ahead.
+// Certificate returns a certificate that is valid now, with at least a third of its life ahead.
 func (r *Renewing) Certificate() (*tls.Certificate, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.clock.Now()
-	if r.current != nil && now.Before(r.renewAt) {
+	if r.current != nil && isCurrent(r.current.Leaf, now) {
 		return r.current, nil
 	}
 	pair, err := r.authority.Issue(r.leaf, now)
@@ -43,7 +40,7 @@ func (r *Renewing) Certificate() (*tls.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read back the certificate of %q: %w", r.leaf.CommonName, err)
 	}
-	r.current, r.renewAt = &certificate, RenewAt(certificate.Leaf)
+	r.current = &certificate
 	return r.current, nil
 }
 

@@ -122,9 +122,11 @@ func TestRotation(t *testing.T) {
 		want   []string // certificates that must be new
 	}{
 		"Hour":          {reason: "nothing is due", after: time.Hour},
-		"DoorBefore2/3": {reason: "a day's certificate is good for 16 hours", after: 15*time.Hour + 50*time.Minute},
-		"DoorAfter2/3":  {reason: "the door certificate is short-lived", after: 16*time.Hour + 10*time.Minute, want: []string{config.DoorCert}},
+		"DoorBefore2/3": {reason: "two thirds of its life, a day of it before it was made", after: 7*time.Hour + 50*time.Minute},
+		"DoorAfter2/3":  {reason: "the door certificate is short-lived", after: 8*time.Hour + 10*time.Minute, want: []string{config.DoorCert}},
 		"LeafsAfter2/3": {reason: "60 of 90 days have passed", after: 60*24*time.Hour + time.Hour, want: []string{config.DoorCert, config.FrontProxyCert, config.ServingCert}},
+		"HoursBefore":   {reason: "the clock that made them was a little ahead", after: -23 * time.Hour},
+		"DaysBefore":    {reason: "the clock that made them was far ahead", after: -25 * time.Hour, want: []string{config.DoorCert, config.FrontProxyCert, config.ServingCert}},
 		"NewAddress": {
 			reason: "the host Service got another address", after: time.Hour, want: []string{config.ServingCert},
 			names: func(n pki.Names) pki.Names { n.ServiceAddresses = []string{"10.96.0.18"}; return n },
