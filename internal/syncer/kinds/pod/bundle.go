@@ -41,9 +41,10 @@ func newBundles(now func() time.Time) *bundles {
 	return &bundles{now: now, byTenant: map[types.UID]map[engine.Key]bundleState{}}
 }
 
-// leastRefresh is the shortest time between two tokens of a pod. Half of the shortest life that an API server gives is
-// longer; one that a tenant has tampered with may give less, and each token is a write on the host.
-const leastRefresh = time.Minute
+// leastRefresh is the shortest time between two tokens of a pod: half of the shortest life that an API server gives. One that a
+// tenant has tampered with may give less, and one whose clock is wrong gives what never seems good; each token is a write on the
+// host.
+const leastRefresh = 5 * time.Minute
 
 // minted is the content of a bundle.
 type minted struct {
@@ -89,13 +90,21 @@ func (b *bundles) mint(ctx context.Context, scope *engine.Scope, virtualPod *cor
 			return minted{err: err}
 		}
 		result.data[file.key] = []byte(token)
-		refreshAt := halfway(issued, expires)
-		if least := issued.Add(leastRefresh); refreshAt.Before(least) {
-			refreshAt = least
-		}
-		result.refreshAt = earlier(result.refreshAt, refreshAt)
+		result.refreshAt = earlier(result.refreshAt, nextRefresh(result.data[file.key], issued, expires))
 	}
 	return result
+}
+
+// nextRefresh is when a token must be replaced that was asked for at a time of our clock and ends at one of the API server's.
+func nextRefresh(token []byte, issued, expires time.Time) time.Time {
+	at, least := halfway(issued, expires), issued.Add(leastRefresh)
+	if own, err := refreshTime(token, issued); err == nil {
+		at = earlier(at, own)
+	}
+	if at.Before(least) {
+		return least
+	}
+	return at
 }
 
 // plainContent is what is not a token.
@@ -203,7 +212,7 @@ func (b *bundles) recall(ctx context.Context, scope *engine.Scope, virtualPod *c
 	}
 	state := bundleState{podUID: virtualPod.UID, content: digestOf(existing.Data, wanted)}
 	for _, file := range wanted.tokens {
-		refreshAt, err := refreshTime(existing.Data[file.key])
+		refreshAt, err := refreshTime(existing.Data[file.key], b.now())
 		if err != nil {
 			return bundleState{}, false
 		}

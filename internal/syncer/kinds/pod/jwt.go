@@ -12,9 +12,10 @@ import (
 // errNoLife says that a token does not tell how long it lives.
 var errNoLife = errors.New("the token has no iat or exp")
 
-// refreshTime is when half of a token's life is over, read from the token itself. The token is not verified: it is our
-// own, and a wrong answer only makes it be refreshed too early.
-func refreshTime(token []byte) (time.Time, error) {
+// refreshTime is when half of a token's life is over, read from the token itself. It is now if the token comes from the future:
+// the clock of the API server was ahead, and refuses its own token once it is right. The token is not verified: it is our own, and
+// a wrong answer only makes it be refreshed too early.
+func refreshTime(token []byte, now time.Time) (time.Time, error) {
 	parts := bytes.Split(token, []byte("."))
 	if len(parts) != 3 {
 		return time.Time{}, errors.New("the token does not have three parts")
@@ -40,5 +41,9 @@ func refreshTime(token []byte) (time.Time, error) {
 	if claims.IssuedAt <= 0 || claims.Expires <= claims.IssuedAt {
 		return time.Time{}, errNoLife
 	}
-	return halfway(time.Unix(claims.IssuedAt, 0), time.Unix(claims.Expires, 0)), nil
+	issued := time.Unix(claims.IssuedAt, 0)
+	if issued.After(now.Add(leastRefresh)) {
+		return now, nil
+	}
+	return halfway(issued, time.Unix(claims.Expires, 0)), nil
 }

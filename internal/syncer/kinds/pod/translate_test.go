@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -445,38 +444,4 @@ func TestPatchOfHasTheUIDAndNothingElse(t *testing.T) {
 	if wanted := `{"metadata":{"uid":"v-1"},"status":{"phase":"Running"}}`; err != nil || string(data) != wanted {
 		t.Errorf("got %s (%v), want %s", data, err, wanted)
 	}
-}
-
-func TestRefreshTime(t *testing.T) {
-	for name, tc := range map[string]struct {
-		token string
-		want  int64
-	}{
-		// {"iat":1000,"exp":1600}
-		"Asked": {"h.eyJpYXQiOjEwMDAsImV4cCI6MTYwMH0.s", 1300},
-		// {"iat":1000,"exp":99999,"kubernetes.io":{"warnafter":1600}}
-		"Extended": {"h.eyJpYXQiOjEwMDAsImV4cCI6OTk5OTksImt1YmVybmV0ZXMuaW8iOnsid2FybmFmdGVyIjoxNjAwfX0.s", 1300},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got, err := refreshTime([]byte(tc.token))
-			if err != nil || !got.Equal(time.Unix(tc.want, 0)) {
-				t.Errorf("got %v (%v), want %v", got, err, time.Unix(tc.want, 0))
-			}
-		})
-	}
-}
-
-// FuzzRefreshTime: nothing that a tenant's API server may answer is a crash, quotes the token or never ends.
-func FuzzRefreshTime(f *testing.F) {
-	f.Add([]byte("h.eyJpYXQiOjEwMDAsImV4cCI6MTYwMH0.s"))
-	f.Add([]byte("a.b"))
-	f.Fuzz(func(t *testing.T, token []byte) {
-		at, err := refreshTime(token)
-		if err == nil && at.IsZero() {
-			t.Errorf("%q has no time and no error", token)
-		}
-		if err != nil && len(token) > 20 && strings.Contains(err.Error(), string(token)) {
-			t.Errorf("the error quotes the token")
-		}
-	})
 }
