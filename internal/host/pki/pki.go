@@ -26,8 +26,9 @@ const (
 	authorityLife = 20 * 365 * 24 * time.Hour
 	// Longer than a development host runs without a restart.
 	certificateLife = 5 * 365 * 24 * time.Hour
-	// clockSkew lets certificates be valid on a machine whose clock is behind after it was suspended.
-	clockSkew = 5 * time.Minute
+	// clockSkew lets certificates be valid on a machine whose clock is behind, after it was suspended or because it has taken local
+	// time for UTC.
+	clockSkew = 24 * time.Hour
 )
 
 // authority signs certificates.
