@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,9 +50,16 @@ func TestRolloutsEndWhenTheyAreDisturbed(t *testing.T) {
 	v.rollOut(t, namespace, "after-the-control-plane-stood-still")
 	v.rolledOut(t, namespace, "after-the-control-plane-stood-still")
 
+	v.deleteCompletely(t, namespace)
+}
+
+// deleteCompletely deletes a namespace and waits until nothing of it is left on the host.
+func (v *tenant) deleteCompletely(t *testing.T, namespace string) {
+	t.Helper()
 	if err := v.client.CoreV1().Namespaces().Delete(t.Context(), namespace, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	hostNamespace := mapping.HostNamespace(v.id, namespace)
 	eventually(t, startTimeout, func(ctx context.Context) error {
 		_, err := v.host.client(t).CoreV1().Namespaces().Get(ctx, hostNamespace, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
@@ -105,39 +113,33 @@ func (v *tenant) rolledOut(t *testing.T, namespace, round string) {
 // killAgents removes the pods of the agent without asking them.
 func killAgents(t *testing.T, h *host) {
 	t.Helper()
-	pods := h.client(t).CoreV1().Pods("matryoshka-system")
-	list, err := pods.List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	killed := 0
 	zero := int64(0)
-	for _, pod := range list.Items {
-		if !strings.HasPrefix(pod.Name, "matryoshka-agent-") {
-			continue
-		}
-		killed++
-		if err := pods.Delete(t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &zero}); err != nil {
+	for _, pod := range agentPods(t, h) {
+		err := h.client(t).CoreV1().Pods(pod.Namespace).Delete(t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &zero})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if killed == 0 {
+}
+
+func agentPods(t *testing.T, h *host) []corev1.Pod {
+	t.Helper()
+	list, err := h.client(t).CoreV1().Pods("matryoshka-system").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	agents := slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool { return !strings.HasPrefix(pod.Name, "matryoshka-agent-") })
+	if len(agents) == 0 {
 		t.Fatal("there is no agent")
 	}
+	return agents
 }
 
 // holdControlPlane makes the process of a control plane stand still, as on a machine that swaps: its connections stay open and
 // nothing answers.
 func holdControlPlane(t *testing.T, v *tenant) (goOn func()) {
 	t.Helper()
-	pod, err := v.host.client(t).CoreV1().Pods(mapping.ControlNamespace(v.id)).Get(t.Context(), "controlplane-0", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pids, err := processesOfPod(pod.UID, "controlplane")
-	if err != nil || len(pids) == 0 {
-		t.Fatalf("the process of pod %s is not found: %v", pod.UID, err)
-	}
+	pids := controlPlaneProcesses(t, v)
 	signal := func(signal unix.Signal) {
 		for _, pid := range pids {
 			if err := unix.Kill(pid, signal); err != nil && !errors.Is(err, unix.ESRCH) {

@@ -120,7 +120,16 @@ func (w *writers) stop() map[string]types.UID {
 // killControlPlane kills the process of a virtual cluster's control plane as the kernel does when memory is short.
 func killControlPlane(t testing.TB, v *tenant) {
 	t.Helper()
-	var pids []int
+	for _, pid := range controlPlaneProcesses(t, v) {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// controlPlaneProcesses finds the process of a virtual cluster's control plane.
+func controlPlaneProcesses(t testing.TB, v *tenant) (pids []int) {
+	t.Helper()
 	// One that was removed by force still writes while its successor has no process yet.
 	eventually(t, startTimeout, func(ctx context.Context) error {
 		pod, err := v.host.client(t).CoreV1().Pods(mapping.ControlNamespace(v.id)).Get(ctx, "controlplane-0", metav1.GetOptions{})
@@ -135,11 +144,7 @@ func killControlPlane(t testing.TB, v *tenant) {
 		}
 		return nil
 	})
-	for _, pid := range pids {
-		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-			t.Fatal(err)
-		}
-	}
+	return pids
 }
 
 // removeControlPlane removes the pod of a virtual cluster's control plane without asking it: its successor may start while
