@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 // tooLargePause is when a tenant that was too large is tried again. Filling its caches once more costs some seconds of CPU.
 const tooLargePause = 10 * time.Minute
 
-// objectOverhead is what an object takes beside its content, however small it is.
+// objectOverhead is what an object takes beside itself in a cache, its indexes and queues.
 const objectOverhead = 1 << 10
 
 // footprint counts what the caches hold of one tenant.
@@ -45,20 +46,54 @@ func (f *footprint) watch(ctx context.Context, from cache.Cache, empty client.Ob
 	if err != nil {
 		return nil, fmt.Errorf("count the cache of %T: %w", empty, err)
 	}
-	var held atomic.Int64
-	add := func(bytes int64) {
-		held.Add(bytes)
-		f.add(bytes)
-	}
+	held := &heldObjects{sizes: map[client.ObjectKey]int64{}, footprint: f}
 	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { add(cachedSize(object)) },
-		UpdateFunc: func(old, new any) { add(cachedSize(new) - cachedSize(old)) },
-		DeleteFunc: func(object any) { add(-cachedSize(object)) },
+		AddFunc:    func(object any) { held.set(object, cachedSize(object)) },
+		UpdateFunc: func(_, object any) { held.set(object, cachedSize(object)) },
+		DeleteFunc: func(object any) { held.set(object, 0) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("count the cache of %T: %w", empty, err)
 	}
-	return func() { f.add(-held.Swap(0)) }, nil
+	return held.forget, nil
+}
+
+// heldObjects are what one cache holds. What an object was counted with is remembered: it may change in memory, by what it
+// remembers of itself.
+type heldObjects struct {
+	footprint *footprint
+
+	mu    sync.Mutex
+	sizes map[client.ObjectKey]int64 // protected by mu; nil when the cache has ended
+}
+
+func (h *heldObjects) set(object any, size int64) {
+	if unknown, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+		object = unknown.Obj
+	}
+	typed, ok := object.(client.Object)
+	if !ok {
+		return
+	}
+	key := client.ObjectKeyFromObject(typed)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sizes == nil {
+		return
+	}
+	h.footprint.add(size - h.sizes[key])
+	if h.sizes[key] = size; size == 0 {
+		delete(h.sizes, key)
+	}
+}
+
+func (h *heldObjects) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, size := range h.sizes {
+		h.footprint.add(-size)
+	}
+	h.sizes = nil
 }
 
 func (f *footprint) add(bytes int64) {
@@ -67,17 +102,8 @@ func (f *footprint) add(bytes int64) {
 	}
 }
 
-// cachedSize is about what an object takes, in proportion: in memory it is two or three times as much.
-func cachedSize(object any) int64 {
-	if unknown, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
-		object = unknown.Obj
-	}
-	typed, ok := object.(client.Object)
-	if !ok {
-		return 0
-	}
-	return sizeOf(typed) + objectOverhead
-}
+// cachedSize is about what an object takes in a cache.
+func cachedSize(object any) int64 { return memoryOf(object) + objectOverhead }
 
 // tooLarge notes that a tenant has more than the agent keeps of one, and has it let go.
 func (e *Engine) tooLarge(uid types.UID) {
@@ -120,6 +146,6 @@ func (e *Engine) Problem(uid types.UID) string {
 	if !e.isTooLarge(uid) {
 		return ""
 	}
-	return fmt.Sprintf("The virtual cluster has more than %d MiB of pods, Services, metadata of Secrets and ConfigMaps, and other objects that the sync has to know. "+
+	return fmt.Sprintf("The pods, Services, metadata of Secrets and ConfigMaps, and other objects of the virtual cluster that the sync has to know take more than %d MiB of the agent's memory. "+
 		"Nothing of it is synced; delete some. It is tried again every %s", e.options.MaxCached>>20, tooLargePause)
 }
