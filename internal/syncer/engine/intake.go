@@ -17,19 +17,29 @@ import (
 )
 
 // A tenant may have replaced its API server by a program that answers as it likes: without end, in pieces that are too large,
-// a byte a minute. What the agent reads of it is bounded here, before it is decoded; metering bounds what is decoded.
+// a byte a minute, or with pieces that are small until they are decoded. What the agent reads of it is bounded here, before it is
+// decoded; metering bounds what is decoded. Only JSON is read: what it takes in memory can be told without knowing its type
+// (weigher), and of protobuf it cannot.
 
 const (
 	// intakeRate and intakeBurst bound how much is read from one tenant's API server, and with it the CPU for decoding it. What a
 	// tenant's objects are at first fits into the burst, mostly.
 	intakeRate  = 8 << 20
 	intakeBurst = 64 << 20
+	// usualWeight is what a byte of usual objects weighs at most. What weighs more is read as slowly as if it were longer.
+	usualWeight = 128
 	// maxValue bounds one event of a watch. API servers take no larger objects than three MiB.
 	maxValue = 8 << 20
+	// minIntake has room for an event that is as long as it may be.
+	minIntake = (byteWeight + streamBuffers) * maxValue
 	// maxRefusal bounds the body of an answer that says that something went wrong.
 	maxRefusal = 256 << 10
+	// maxUnheld bounds what an answer weighs that nobody counts until it is decoded: a refusal, or an event that was written.
+	maxUnheld = 1 << 20
 	// watchLife is how long a watch may live that nobody has said a time for.
 	watchLife = 30 * time.Minute
+
+	mediaJSON = "application/json"
 )
 
 // patience is how long the parts of an answer may take.
@@ -45,12 +55,12 @@ var usualPatience = patience{header: time.Minute, refusal: 10 * time.Second, lis
 var (
 	errValueTooLarge  = fmt.Errorf("the virtual cluster's API server sent an event of more than %d MiB", maxValue>>20)
 	errAnswerTooLarge = errors.New("the virtual cluster's API server answers more than the agent reads of one at a time")
-	errUnknownMedia   = errors.New("the virtual cluster's API server answered a watch in a form that was not asked for")
+	errUnknownMedia   = errors.New("the virtual cluster's API server answered in a form that was not asked for")
 )
 
 // intake bounds what one tenant's API server makes the agent read.
 type intake struct {
-	// most is how many bytes of answers may be under way, watches not counted.
+	// most is what all answers that are under way may weigh.
 	most     int64
 	under    atomic.Int64
 	bytes    *rate.Limiter
@@ -82,33 +92,84 @@ func (t *intakeTransport) RoundTrip(request *http.Request) (*http.Response, erro
 		timer.Stop()
 		cancel()
 	}
-	response, err := t.next.RoundTrip(request.WithContext(ctx))
+	request = request.Clone(ctx)
+	request.Header.Set("Accept", onlyJSON(request.Header.Get("Accept")))
+	response, err := t.next.RoundTrip(request)
 	if err != nil {
 		end()
 		return nil, err
 	}
-	life, reader, err := t.intake.bound(ctx, request, response)
+	charge := &charge{intake: t.intake}
+	life, reader, err := t.intake.bound(request, response, charge)
 	if err != nil {
 		end()
 		response.Body.Close()
 		return nil, err
 	}
 	timer.Reset(life)
-	response.Body = &intakeBody{Reader: reader, body: response.Body, end: end}
+	hold := holdOf(ctx)
+	isHeld := hold != nil && !isWatch(request) && !isRefusal(response)
+	response.Body = &intakeBody{Reader: reader, body: response.Body, end: func() {
+		end()
+		if isHeld {
+			hold.keep(charge)
+			return
+		}
+		charge.end()
+	}}
 	return response, nil
 }
 
-// bound returns how long an answer may take to be read, and what reads it within its bounds.
-func (i *intake) bound(ctx context.Context, request *http.Request, response *http.Response) (life time.Duration, reader io.Reader, err error) {
-	paced := &pacedReader{Reader: response.Body, ctx: ctx, bytes: i.bytes}
-	switch {
-	case response.StatusCode >= http.StatusMultipleChoices:
-		return i.patience.refusal, io.LimitReader(response.Body, maxRefusal), nil
-	case !isWatch(request):
-		return i.patience.list, &countedReader{Reader: paced, intake: i}, nil
+// onlyJSON leaves out what else a client would take.
+func onlyJSON(accept string) string {
+	var kept []string
+	for _, form := range strings.Split(accept, ",") {
+		if media, _, err := mime.ParseMediaType(form); err == nil && media == mediaJSON {
+			kept = append(kept, form)
+		}
 	}
-	reader, err = valueReader(response.Header.Get("Content-Type"), paced)
-	return watchTimeout(request) + i.patience.watch, reader, err
+	if len(kept) == 0 {
+		return mediaJSON
+	}
+	return strings.Join(kept, ",")
+}
+
+// bound returns how long an answer may take to be read, and what reads it within its bounds.
+func (i *intake) bound(request *http.Request, response *http.Response, charge *charge) (life time.Duration, reader io.Reader, err error) {
+	ctx := request.Context()
+	media, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	isJSON := err == nil && media == mediaJSON
+	one := &answer{from: response.Body, ctx: ctx, charge: charge, weigher: weigher{element: elementOf(request)}, left: maxUnheld}
+	switch {
+	case isRefusal(response) && isJSON:
+		one.from = io.LimitReader(response.Body, maxRefusal)
+		return i.patience.refusal, one, nil
+	case isRefusal(response): // such as what a proxy says; a text is shown and not decoded
+		response.Header.Set("Content-Type", "text/plain")
+		return i.patience.refusal, io.LimitReader(response.Body, maxRefusal), nil
+	case !isJSON:
+		return 0, nil, fmt.Errorf("content type %q: %w", response.Header.Get("Content-Type"), errUnknownMedia)
+	case isWatch(request):
+		return watchTimeout(request) + i.patience.watch, &stream{from: response.Body, ctx: ctx, charge: charge, weigher: one.weigher}, nil
+	}
+	if holdOf(ctx) != nil {
+		one.left = i.most
+	}
+	return i.patience.list, one, nil
+}
+
+// elementOf is what an element of a list weighs: objects of groups that Scheme does not know are decoded into no type.
+func elementOf(request *http.Request) int64 {
+	group, isNamed := strings.CutPrefix(request.URL.Path, "/apis/")
+	group, _, _ = strings.Cut(group, "/")
+	if isNamed && !Scheme.IsGroupRegistered(group) {
+		return untypedElement
+	}
+	return typedElement
+}
+
+func isRefusal(response *http.Response) bool {
+	return response.StatusCode >= http.StatusMultipleChoices
 }
 
 func isWatch(request *http.Request) bool {
@@ -124,7 +185,7 @@ func watchTimeout(request *http.Request) time.Duration {
 	return min(time.Duration(seconds)*time.Second, watchLife)
 }
 
-// intakeBody is an answer within its bounds. What readers have counted is given back when it is closed.
+// intakeBody is an answer within its bounds.
 type intakeBody struct {
 	io.Reader
 	body io.Closer
@@ -134,146 +195,11 @@ type intakeBody struct {
 
 // Close implements io.Closer.
 func (b *intakeBody) Close() error {
-	b.once.Do(func() {
-		b.end()
-		if counted, ok := b.Reader.(*countedReader); ok {
-			counted.giveBack()
-		}
-	})
+	b.once.Do(b.end)
 	return b.body.Close()
 }
 
-// pacedReader reads no faster than the tenant's rate.
-type pacedReader struct {
-	io.Reader
-	ctx   context.Context //nolint:containedctx // a body is read within its request
-	bytes *rate.Limiter
-}
-
-// Read implements io.Reader.
-func (p *pacedReader) Read(into []byte) (int, error) {
-	n, err := p.Reader.Read(into)
-	if n > 0 {
-		if waitErr := p.bytes.WaitN(p.ctx, min(n, intakeBurst)); waitErr != nil && err == nil {
-			err = waitErr
-		}
-	}
-	return n, err
-}
-
-// countedReader counts what has been read as long as somebody holds it.
-type countedReader struct {
-	io.Reader
-	intake *intake
-
-	mu sync.Mutex
-	// The following are protected by mu.
-	held   int64
-	closed bool
-}
-
-// Read implements io.Reader.
-func (c *countedReader) Read(into []byte) (int, error) {
-	n, err := c.Reader.Read(into)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return n, err
-	}
-	c.held += int64(n)
-	if c.intake.under.Add(int64(n)) > c.intake.most {
-		return 0, errAnswerTooLarge
-	}
-	return n, err
-}
-
-func (c *countedReader) giveBack() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
-	c.intake.under.Add(-c.held)
-	c.held = 0
-}
-
-// valueReader bounds the size of each event of a watch.
-func valueReader(contentType string, reader io.Reader) (io.Reader, error) {
-	media, _, err := mime.ParseMediaType(contentType)
-	switch {
-	case err == nil && media == "application/json":
-		return &jsonValues{reader: reader}, nil
-	case err == nil && strings.HasPrefix(media, "application/vnd.kubernetes.protobuf"):
-		return &frames{reader: reader}, nil
-	}
-	return nil, fmt.Errorf("content type %q: %w", contentType, errUnknownMedia)
-}
-
-// jsonValues reads JSON values one after the other, as far as their sizes are concerned. What is not JSON is for the decoder to
-// say.
-type jsonValues struct {
-	reader    io.Reader
-	size      int64
-	depth     int
-	inText    bool
-	isEscaped bool
-}
-
-// Read implements io.Reader.
-func (j *jsonValues) Read(into []byte) (int, error) {
-	n, err := j.reader.Read(into)
-	for _, b := range into[:n] {
-		j.size++
-		if j.next(b); j.size > maxValue {
-			return 0, errValueTooLarge
-		}
-	}
-	return n, err
-}
-
-func (j *jsonValues) next(b byte) {
-	switch {
-	case j.isEscaped:
-		j.isEscaped = false
-	case j.inText:
-		j.isEscaped, j.inText = b == '\\', b != '"'
-	case b == '"':
-		j.inText = true
-	case b == '{' || b == '[':
-		j.depth++
-	case b == '}' || b == ']':
-		if j.depth--; j.depth <= 0 {
-			j.depth, j.size = 0, 0
-		}
-	}
-}
-
-// frames reads pieces that each have their length before them, in four bytes.
-type frames struct {
-	reader io.Reader
-	header [4]byte
-	filled int   // of the header
-	left   int64 // of the piece
-}
-
-// Read implements io.Reader.
-func (f *frames) Read(into []byte) (int, error) {
-	n, err := f.reader.Read(into)
-	for at := 0; at < n; {
-		if f.left > 0 {
-			skipped := min(f.left, int64(n-at))
-			f.left -= skipped
-			at += int(skipped)
-			continue
-		}
-		f.header[f.filled] = into[at]
-		at++
-		if f.filled++; f.filled < len(f.header) {
-			continue
-		}
-		f.filled = 0
-		f.left = int64(f.header[0])<<24 | int64(f.header[1])<<16 | int64(f.header[2])<<8 | int64(f.header[3])
-		if f.left > maxValue {
-			return 0, errValueTooLarge
-		}
-	}
-	return n, err
+// pace waits until the tenant may have so much read.
+func (i *intake) pace(ctx context.Context, bytes int, weight int64) error {
+	return i.bytes.WaitN(ctx, min(max(bytes, int(weight/usualWeight)), intakeBurst))
 }

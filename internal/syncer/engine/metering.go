@@ -20,6 +20,8 @@ const (
 	// large ones. The burst has room for what a large virtual cluster shows at first.
 	eventRate  = 2000
 	eventBurst = 50000
+	// listPage is how many objects are asked for at once. An answer must be small beside all that may be under way.
+	listPage = 100
 )
 
 // informerMaker is what cache.Options.NewInformer takes.
@@ -72,7 +74,9 @@ func (m *meteredList) list(ctx context.Context, options metav1.ListOptions) (run
 	if options.Continue == "" {
 		m.clear()
 	}
-	page, err := m.from.ListWithContext(ctx, options)
+	ctx, release := holding(ctx)
+	defer release() // when it is counted
+	page, err := m.from.ListWithContext(ctx, inSmallPages(options))
 	if err != nil {
 		return page, err
 	}
@@ -88,6 +92,19 @@ func (m *meteredList) list(ctx context.Context, options metav1.ListOptions) (run
 		return nil, errTooMuchListed
 	}
 	return page, nil
+}
+
+// inSmallPages asks for fewer objects at a time than an informer does. Where that wants all of them at once, it takes what it
+// gets for all.
+func inSmallPages(options metav1.ListOptions) metav1.ListOptions {
+	if options.Limit <= listPage {
+		return options
+	}
+	options.Limit = listPage
+	if options.ResourceVersion == "0" {
+		options.ResourceVersion = "" // of any version, an API server sends all objects, whatever the limit
+	}
+	return options
 }
 
 func (m *meteredList) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {

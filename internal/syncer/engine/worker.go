@@ -61,6 +61,8 @@ func (e *Engine) process(ctx context.Context, it item, park func()) time.Duratio
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
 	defer context.AfterFunc(run.serving, cancel)()
+	ctx, release := holding(ctx) // what is read for the key may be kept until it is done
+	defer release()
 	tried := &attempt{kind: kind.Name, metrics: e.metrics, why: it.why, writes: run.writes, own: e.own}
 	if it.isOfSlow {
 		park()
