@@ -38,7 +38,7 @@ type Options struct {
 	// WorkersPerTenant is how many keys of one tenant are worked on at once. 0 means 16.
 	WorkersPerTenant int
 	// MaxCached is how many bytes the objects of one tenant may take in the agent's memory: once in its caches, and once more in
-	// lists that no cache has yet. Answers that are being read and decoded may take half as much. 0 means 768 MiB.
+	// lists that no cache has yet. Answers that are being read and decoded may take three quarters of it. 0 means 512 MiB.
 	MaxCached int64
 	// Writes is how much one tenant may make the engine write to the host.
 	Writes WriteShare
@@ -134,7 +134,7 @@ func complete(options Options) Options {
 		options.WorkersPerTenant = 16
 	}
 	if options.MaxCached == 0 {
-		options.MaxCached = 768 << 20
+		options.MaxCached = 512 << 20
 	}
 	options.Writes = options.Writes.complete()
 	if options.Pace == nil {

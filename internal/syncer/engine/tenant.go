@@ -222,7 +222,7 @@ func (r *tenantRun) connect(config *rest.Config) error {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Timeout = -1, 0
 	config.WarningHandler = rest.NoWarnings{} // a tenant must not fill the log
-	config.Wrap(newIntake(max(r.engine.options.MaxCached/2, minIntake)).wrap)
+	config.Wrap(newIntake(max(r.engine.options.MaxCached/4*3, minIntake)).wrap)
 	var err error
 	r.cache, err = cache.New(config, cache.Options{
 		Scheme: Scheme, Mapper: NewMapper(), DefaultTransform: cache.TransformStripManagedFields(), ReaderFailOnMissingInformer: true,
