@@ -64,6 +64,7 @@ type Ensurer struct {
 	mu       sync.Mutex
 	complete map[string]look    // protected by mu; by host namespace
 	making   map[string]*making // protected by mu; host namespaces that somebody is making now
+	full     map[types.UID]full // protected by mu; tenants that lately had as many as they may
 }
 
 // making is one call that makes a host namespace, and those that wait for it.
@@ -111,7 +112,7 @@ func New(hostClient client.Client, options Options) *Ensurer {
 	if options.Ranges == nil {
 		options.Ranges = hostranges.NewSource(hostClient, nil)
 	}
-	return &Ensurer{hostClient: hostClient, options: options, complete: map[string]look{}, making: map[string]*making{}}
+	return &Ensurer{hostClient: hostClient, options: options, complete: map[string]look{}, making: map[string]*making{}, full: map[types.UID]full{}}
 }
 
 // Ensure makes the mapped namespace of a tenant namespace complete and returns its name. It asks the host only the
