@@ -78,16 +78,9 @@ func TestSleepingWebhook(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	node := w.preparePods(t)
-	neighbour := w.tenant
-	neighbour.ID, neighbour.UID, neighbour.Name = "aaaaaaaa", "6f1f2b4e-0000-4000-8000-000000000002", "neighbour"
-	neighbour.VirtualConfig = testenv.StartTenant(t)
-	w.others = []tenants.Tenant{neighbour}
+	virtual := w.addNeighbour(t)
 	w.run(t)
-	for _, in := range []client.Client{w.virtual, newClient(t, neighbour.VirtualConfig)} {
-		create(t, in, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "web"}})
-		await(t, in, client.ObjectKey{Namespace: "web", Name: "default"}, &corev1.ServiceAccount{}, func(*corev1.ServiceAccount) error { return nil })
-	}
-	virtual := newClient(t, neighbour.VirtualConfig)
+	makeWeb(t, w.virtual)
 	slowest := func(round string) time.Duration {
 		var lags []time.Duration
 		for index := range 25 {
@@ -144,6 +137,25 @@ func TestSleepingWebhook(t *testing.T) {
 		})
 	}
 	t.Logf("the pods of the tenant run %s after its webhook is gone", time.Since(began))
+}
+
+// addNeighbour adds a tenant for an engine that runs later, and returns a client of it.
+func (w *world) addNeighbour(t *testing.T) client.Client {
+	t.Helper()
+	neighbour := w.tenant
+	neighbour.ID, neighbour.UID, neighbour.Name = "aaaaaaaa", "6f1f2b4e-0000-4000-8000-000000000002", "neighbour"
+	neighbour.VirtualConfig = testenv.StartTenant(t)
+	w.others = []tenants.Tenant{neighbour}
+	virtual := newClient(t, neighbour.VirtualConfig)
+	makeWeb(t, virtual)
+	return virtual
+}
+
+// makeWeb makes the namespace of newWebPod.
+func makeWeb(t *testing.T, in client.Client) {
+	t.Helper()
+	create(t, in, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "web"}})
+	await(t, in, client.ObjectKey{Namespace: "web", Name: "default"}, &corev1.ServiceAccount{}, func(*corev1.ServiceAccount) error { return nil })
 }
 
 func newWebService(name string) *corev1.Service {
