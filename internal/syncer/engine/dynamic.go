@@ -295,7 +295,7 @@ func (r *tenantRun) endTypes() {
 // newTypeCache makes a cache of one type, with a handler. A nil selector means all objects.
 func newTypeCache(ctx context.Context, config *rest.Config, newInformer informerMaker, dynamic Dynamic, selector labels.Selector, handle func(notice), e *Engine) (cache.Cache, error) {
 	made, err := cache.New(config, cache.Options{
-		NewInformer: newInformer, Scheme: Scheme, Mapper: dynamic.mapper(), DefaultLabelSelector: selector,
+		NewInformer: listingAnew(newInformer), Scheme: Scheme, Mapper: dynamic.mapper(), DefaultLabelSelector: selector,
 		DefaultTransform: cache.TransformStripManagedFields(), ReaderFailOnMissingInformer: true,
 	})
 	if err != nil {
@@ -306,5 +306,5 @@ func newTypeCache(ctx context.Context, config *rest.Config, newInformer informer
 			return nil, err
 		}
 	}
-	return made, addHandler(ctx, e.log, made, Trigger{Object: dynamic.Empty()}, handle)
+	return made, addHandler(ctx, e.log, made, Trigger{Object: dynamic.Empty(), Ignore: isListedAgain}, handle)
 }

@@ -115,7 +115,7 @@ func (m *meteredList) watch(ctx context.Context, options metav1.ListOptions) (wa
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	w := &meteredWatch{
-		list: m, inner: inner, isInitial: options.SendInitialEvents != nil && *options.SendInitialEvents,
+		list: m, inner: inner, isInitial: beginsWithList(options),
 		result: make(chan watch.Event), ctx: ctx, cancel: cancel,
 	}
 	go w.run() // ends with the watch, which its owner stops

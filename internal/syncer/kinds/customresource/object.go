@@ -112,8 +112,8 @@ func toHost(ctx context.Context, scope, typed *engine.Scope, known state, key en
 	return write(ctx, t)
 }
 
-// readAgain returns a tenant's object as its API server has it now. A watch that began before the definition changed shows objects with the
-// defaults of then: what is refused may be one of them. It returns nil for one that is gone, is being deleted or is another by now, which
+// readAgain returns a tenant's object as its API server has it now. For a moment after the definition changed, a watch shows objects with the
+// defaults of before: what is refused may be one of them. It returns nil for one that is gone, is being deleted or is another by now, which
 // the watch will tell, too; and for an answer about something else, which a tenant's API server may give.
 func readAgain(ctx context.Context, typed *engine.Scope, virtualObject *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	key, empty := client.ObjectKeyFromObject(virtualObject), &unstructured.Unstructured{}

@@ -62,6 +62,7 @@ func TestCustomResources(t *testing.T) {
 	t.Run("hostile", func(t *testing.T) { w.testHostile(t, shop) })
 	t.Run("update of the definition", func(t *testing.T) { w.testNewSchema(t, shop) })
 	t.Run("fromHost", func(t *testing.T) { w.testFromHost(t, shop) })
+	t.Run("new defaults", func(t *testing.T) { w.testNewDefaults(t, shop) })
 	t.Run("own definition", w.testOwnDefinition)
 	t.Run("withdrawn", func(t *testing.T) { w.testWithdrawn(t, shop) })
 }
