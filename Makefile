@@ -108,7 +108,7 @@ $(BENCH): node-programs build
 .PHONY: conformance
 conformance: node-programs build ## run Kubernetes' conformance tests on the embedded host and in a virtual cluster (FOCUS, PROFILES)
 	LDFLAGS='$(LDFLAGS)' hack/conformance-programs.sh $(CONFORMANCE)
-	go build -o $(CONFORMANCE)/ ./test/conformance/images ./test/conformance/report ./test/conformance/sh
+	go build -o $(CONFORMANCE)/ ./test/conformance/images ./test/conformance/registry ./test/conformance/report ./test/conformance/sh
 	hack/conformance-roots.sh $(CONFORMANCE) bin/pause $(CONFORMANCE)/roots
 	$(CONFORMANCE)/images $(CONFORMANCE)/roots $(CONFORMANCE)/images.tar
 	hack/conformance.sh bin $(CONFORMANCE)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # conformance-roots.sh PROGRAMS PAUSE FOLDER: make the folders that the layers of the test images are made of, out of the
-# programs of conformance-programs.sh and of test/conformance/sh, the product's pause, Debian packages and the files of
-# Kubernetes' test images.
+# programs of conformance-programs.sh and of test/conformance/{sh,registry}, the product's pause, Debian packages and the
+# files of Kubernetes' test images.
 set -euo pipefail
 
 [ $# -eq 3 ] || { echo "usage: $0 PROGRAMS PAUSE FOLDER" >&2; exit 2; }
@@ -31,6 +31,8 @@ system() {
 		group-defined-in-image:x:50000:user-defined-in-image
 	GROUP
 	cp -f /etc/os-release "$root/etc/os-release"
+	# The test of image volumes wants to read there what upstream's image is made from.
+	echo 'VARIANT="in place of Alpine Linux"' >>"$root/etc/os-release"
 	for tool in $("$root/bin/busybox" --list); do
 		[ -e "$root/bin/$tool" ] || [ -e "$root/usr/bin/$tool" ] || [ -e "$root/sbin/$tool" ] || [ -e "$root/usr/sbin/$tool" ] ||
 			ln -sfn busybox "$root/bin/$tool"
@@ -71,3 +73,4 @@ program nonewprivs usr/local/bin/nnp "$programs/nonewprivs"
 chmod u+s nonewprivs/usr/local/bin/nnp
 program sample-apiserver sample-apiserver "$programs/sample-apiserver"
 program etcd usr/local/bin/etcd "$programs/etcd"
+program registry registry "$programs/registry"

@@ -13,12 +13,50 @@ data=${CONFORMANCE_DATA_DIR:-}
 
 matry() { "$bin/matry" --data-dir "$data" "$@"; }
 
+# mirror: where containerd reads at each pull who stands for registry.k8s.io.
+mirror() { echo "$data/registries/registry.k8s.io/hosts.toml"; }
+
+# start_registry: serve the test images to the nodes in the name of registry.k8s.io, for tests that insist on pulling one. The
+# pod tolerates the taints that tests give to nodes.
+start_registry() {
+	local address
+	matry kubectl apply -f - <<-POD
+		apiVersion: v1
+		kind: Namespace
+		metadata: {name: conformance-registry}
+		---
+		apiVersion: v1
+		kind: Pod
+		metadata: {name: registry, namespace: conformance-registry}
+		spec:
+		  tolerations: [{operator: Exists}]
+		  containers:
+		  - name: registry
+		    image: matryoshka.dev/registry:conformance
+		    args: [/images.tar, ":5000"]
+		    readinessProbe: {httpGet: {path: /v2/, port: 5000}}
+		    volumeMounts: [{name: images, mountPath: /images.tar, readOnly: true}]
+		  volumes: [{name: images, hostPath: {path: "$programs/images.tar", type: File}}]
+	POD
+	matry kubectl wait pod registry -n conformance-registry --for condition=Ready --timeout 2m
+	address=$(matry kubectl get pod registry -n conformance-registry -o jsonpath='{.status.podIP}')
+	mkdir -p "$(dirname "$(mirror)")"
+	cat >"$(mirror)" <<-HOSTS
+		[host."http://$address:5000"]
+		capabilities = ["pull", "resolve"]
+	HOSTS
+}
+
 if [ -z "$data" ]; then
 	data=$(mktemp -d -p "${MATRY_TEST_DIR:-${TMPDIR:-/tmp}}")
 	trap 'matry down --purge' EXIT
 	matry up --nodes 2 --api-port 16643 --front-door-port 16644
+else
+	[ ! -e "$(mirror)" ] || { echo "the host has a mirror of registry.k8s.io: remove $(mirror), the tests bring their own" >&2; exit 1; }
+	trap 'rm -f "$(mirror)"; matry kubectl delete namespace conformance-registry --ignore-not-found' EXIT
 fi
 matry load image "$programs/images.tar"
+start_registry
 
 reports=()
 for profile in ${PROFILES:-host default}; do

@@ -2,6 +2,9 @@ package main
 
 import upstream "k8s.io/kubernetes/test/utils/image"
 
+// registry is what hack/conformance.sh starts.
+const registry = "matryoshka.dev/registry:conformance"
+
 // spec is one test image: its layers are folders, the later ones over the earlier ones.
 type spec struct {
 	reference  string
@@ -32,5 +35,6 @@ func specs() []spec {
 		{reference: upstream.GetE2EImage(upstream.NginxNew), layers: []string{"nginx"}, arguments: nginx},
 		{reference: upstream.GetE2EImage(upstream.APIServer), layers: []string{"sample-apiserver"}, entrypoint: []string{"/sample-apiserver"}},
 		{reference: upstream.GetE2EImage(upstream.Etcd), layers: []string{"busybox", "etcd"}, arguments: []string{"etcd"}},
+		{reference: registry, layers: []string{"registry"}, entrypoint: []string{"/registry"}},
 	}
 }
