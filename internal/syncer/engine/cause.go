@@ -10,8 +10,8 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 )
 
-// cause is what a key was woken for and that has not been brought to the other side yet. It exists for the metrics only:
-// what is done with a key does not depend on it. The zero value says that no watch has woken the key, as after a sweep.
+// cause is what a key was woken for and that has not been brought to the other side yet. It is there for the metrics and for the
+// queue's order: what is done with a key does not depend on it. The zero value says that no watch has woken the key, as after a sweep.
 type cause struct {
 	// virtual and host are when the agent first saw the change of that side; zero means none.
 	virtual, host time.Time

@@ -44,7 +44,7 @@ type queue struct {
 // tenantQueue is one tenant's work. It is protected by queue.mu.
 type tenantQueue struct {
 	uid        types.UID
-	lanes      [3][]work
+	lanes      [4][]work
 	queued     map[work]time.Time
 	processing map[work]bool // the value says that the work must be done again
 	delayed    map[work]*delay
@@ -56,7 +56,7 @@ type tenantQueue struct {
 	inTurn  bool
 	weight  int       // how many keys are taken in one turn
 	served  int       // how many were taken in this turn
-	busy    [3]int    // ordinary keys that are worked on, by lane
+	busy    [3]int    // ordinary keys that are worked on, by lane of their kinds
 	popped  int       // how many ordinary keys were taken
 	isSlow  bool      // limit is below what it can be
 	limit   int       // of workers; 1 while the breaker tries whether the API server answers again
@@ -177,7 +177,7 @@ func (q *queue) causeOf(it item) cause {
 
 func (q *queue) keepLocked(uid types.UID, w work, why cause) {
 	if t, ok := q.tenants[uid]; ok && !t.gone && why != (cause{}) {
-		t.causes[w] = t.causes[w].and(why)
+		q.addCause(t, w, why)
 	}
 }
 
@@ -202,8 +202,7 @@ func (q *queue) addLocked(uid types.UID, w work) {
 		q.addUnanswered(t, w)
 		return
 	}
-	lane := q.laneOf(w.kind)
-	t.lanes[lane] = append(t.lanes[lane], w)
+	q.enter(t, w)
 	q.consider(t)
 }
 
@@ -258,7 +257,7 @@ func (t *tenantQueue) servable() bool {
 
 // hasOrdinary tells whether a key can be served that is not a probe.
 func (t *tenantQueue) hasOrdinary() bool {
-	return len(t.processing)-t.probing < t.limit && slices.ContainsFunc(laneOrder[:], t.isOpen)
+	return len(t.processing)-t.probing < t.limit && slices.ContainsFunc(laneOrders[0][:], t.isOpen)
 }
 
 // get waits for work; ok is false when the queue is closed. Every item must be given back to done.

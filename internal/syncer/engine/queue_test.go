@@ -109,20 +109,44 @@ func TestQueueServesPodsFirst(t *testing.T) {
 	}
 }
 
-// TestQueueServesOthersBesidePods: pods that never end to change do not keep a tenant's other objects from their turn.
+// TestQueueTellsNewsBesideNewPods: what the host has told of pods does not wait for all those that are not made yet, nor these for it.
+func TestQueueTellsNewsBesideNewPods(t *testing.T) {
+	q := testQueue(10, "a")
+	news := cause{host: time.Now()}
+	for _, name := range []string{"new 1", "new 2", "waits"} {
+		q.add("a", key(kindPod, name))
+	}
+	q.addFor("a", key(kindNormal, "service"), news)
+	for _, name := range []string{"ready", "waits", "ready", "running"} { // one that waits already has its place among the news
+		q.addFor("a", key(kindPod, name), news)
+	}
+	var got []string
+	for range 6 {
+		got = append(got, takeOne(t, q).key.Name)
+	}
+	takeNone(t, q)
+	if diff := cmp.Diff([]string{"new 1", "ready", "new 2", "waits", "running", "service"}, got); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
+}
+
+// TestQueueServesOthersBesidePods: pods that never end to change do not keep a tenant's other objects from their turn, nor its new pods.
 func TestQueueServesOthersBesidePods(t *testing.T) {
 	q := testQueue(1000, "a")
 	for index := range 200 {
-		q.add("a", key(kindPod, fmt.Sprint(index)))
+		q.addFor("a", key(kindPod, fmt.Sprint(index)), cause{host: time.Now()})
 	}
+	q.add("a", key(kindPod, "new"))
 	q.add("a", key(kindNormal, "service"))
 	q.add("a", key(kindLate, "event"))
 	at := map[string]int{}
 	for index := range 100 {
 		at[takeOne(t, q).key.Name] = index + 1
 	}
-	if at["service"] == 0 || at["service"] > othersEvery || at["event"] == 0 || at["event"] > 2*othersEvery {
-		t.Errorf("the service came at place %d, the event at %d", at["service"], at["event"])
+	for name, latest := range map[string]int{"new": 2, "service": othersEvery, "event": 2 * othersEvery} {
+		if at[name] == 0 || at[name] > latest {
+			t.Errorf("%s came at place %d", name, at[name])
+		}
 	}
 }
 

@@ -73,10 +73,9 @@ func (q *queue) release(t *tenantQueue, kind int) {
 	if !ok {
 		return
 	}
-	lane := q.laneOf(kind)
 	for _, w := range u.waiting {
 		delete(t.isUnanswered, w)
-		t.lanes[lane] = append(t.lanes[lane], w)
+		q.enter(t, w)
 	}
 	t.waitingUnanswered -= len(u.waiting)
 	u.waiting = nil
