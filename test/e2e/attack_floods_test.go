@@ -205,7 +205,7 @@ func attackByCertificates(t *testing.T, a, b *tenant) {
 		at time.Time
 	}{
 		"expired":                      {own.Client, now.Add(-2 * time.Hour)},
-		"not valid yet":                {own.Client, now.Add(2 * time.Hour)},
+		"not valid yet":                {own.Client, now.Add(48 * time.Hour)}, // they begin a day before they are made
 		"of the other's client CA":     {authority(b).Client, now},
 		"of the CA of serving":         {own.Serving, now},
 		"of the CA of kubelets":        {own.Kubelet, now},
