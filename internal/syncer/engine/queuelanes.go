@@ -37,7 +37,7 @@ func (q *queue) addCause(t *tenantQueue, w work, why cause) {
 	from := q.place(t, w)
 	t.causes[w] = t.causes[w].and(why)
 	to := q.place(t, w)
-	if from == to {
+	if _, waits := t.queued[w]; !waits || from == to {
 		return
 	}
 	if index := slices.Index(t.lanes[from], w); index >= 0 {
