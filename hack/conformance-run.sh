@@ -10,6 +10,10 @@ name=$3
 cd "$1"
 rm -f "$name".{parallel,serial}.json
 : >"$name.log"
+# The suite leaves files behind. The path is short, since sockets are among them.
+TMPDIR=$(mktemp -d -t matry-suite.XXXXXX)
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
 
 # The suite names the server once more to its clients, which makes them forget tls-server-name, by which the front door
 # routes. So the name goes into the address, and into an /etc/hosts that only the suite sees.
