@@ -23,7 +23,7 @@ type Leaf struct {
 	URIs          []*url.URL
 	// Usage is the certificate's one purpose. Required: x509.ExtKeyUsageServerAuth or x509.ExtKeyUsageClientAuth.
 	Usage x509.ExtKeyUsage
-	// Life of the certificate from the moment it is made. Required.
+	// Life of the certificate from the moment it is made. Required; more than half of backdate, or it is due for renewal at once.
 	Life time.Duration
 }
 
@@ -103,7 +103,8 @@ func isCurrent(certificate *x509.Certificate, now time.Time) bool {
 	return now.Before(RenewAt(certificate)) && !now.Before(certificate.NotBefore)
 }
 
-// RenewAt is the moment when two thirds of the certificate's life have passed.
+// RenewAt is the moment when two thirds of the certificate's life have passed, the day before it was made included: one that lives for
+// a day has 16 hours ahead then, for clocks that are ahead.
 func RenewAt(certificate *x509.Certificate) time.Time {
 	life := certificate.NotAfter.Sub(certificate.NotBefore)
 	return certificate.NotBefore.Add(life / 3 * 2)
