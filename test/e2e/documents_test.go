@@ -49,6 +49,9 @@ func TestUserDocumentationRuns(t *testing.T) {
 		if seen := run(t.Context(), cmd); seen.err != nil {
 			t.Errorf("%s: %v", shown, seen.err)
 		}
+		if strings.HasPrefix(shown, "matry create ") { // it is usable at once; its nodes come with the sync, a moment later
+			shared.awaitOutput(t, "node/matryoshka", "connect", "virtualcluster", "hello", "-n", "documents", "--", "kubectl", "get", "nodes", "-o", "name")
+		}
 	}
 }
 
