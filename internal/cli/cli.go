@@ -106,6 +106,7 @@ func New(streams genericiooptions.IOStreams) *cobra.Command {
 		verb("sleep", "Stop what runs in a space or a virtual cluster; what it holds stays", nouns(streams, target, sleep.NewSleepVirtualCluster, sleep.NewSleepSpace)...),
 		verb("wake", "Wake a space or a virtual cluster", nouns(streams, target, sleep.NewWakeVirtualCluster, sleep.NewWakeSpace)...),
 		verb("snooze", "Put off the deletion of a space or a virtual cluster for idleness", nouns(streams, target, sleep.NewSnoozeVirtualCluster, sleep.NewSnoozeSpace)...),
+		verb("renew", "Make the credentials of a virtual cluster anew", nouns(streams, target, virtualcluster.NewRenew)...),
 		connect.NewCommand(streams, target), kubeconfig.NewCommand(streams, target),
 		install.NewCommand(streams, target), uninstall.NewCommand(streams, target), kubectl.NewCommand(target),
 		about.NewVersion(streams, target), about.NewExitCodes(),

@@ -33,11 +33,16 @@ type Tenant struct {
 	// ServiceAddress is the ClusterIP of the control plane's host Service (port 443).
 	ServiceAddress string
 
-	// VirtualConfig reaches the tenant's API server as system:masters, through Guard. It has no timeout: who calls sets one.
+	// VirtualConfig reaches the tenant's API server as system:masters, through Guard. It has no timeout: who calls sets one. With
+	// another address or other credentials it is another one.
 	VirtualConfig *rest.Config
 
 	// RootCA is the PEM bundle that the tenant's workloads trust for the tenant's API server.
 	RootCA []byte
+
+	// TokenKeyID names the key that the tenant's API server signs tokens by. A token of another one is refused there. Empty means
+	// that it is not known.
+	TokenKeyID string
 
 	// KubeletCertificate makes a serving certificate of this tenant's kubelet CA for a node's IP address; the kubelet
 	// door shows it inside the tunnel. Safe for concurrent use; results are cached.

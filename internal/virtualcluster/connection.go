@@ -34,6 +34,7 @@ const (
 type connection struct {
 	fingerprint string
 	address     string
+	tokenKeyID  string
 
 	config    *rest.Config
 	client    kubernetes.Interface
@@ -159,9 +160,14 @@ func newConnection(tenant *pki.Tenant, address string, options *Options) (*conne
 	if err != nil {
 		return nil, fmt.Errorf("make a client of the virtual cluster: %w", err)
 	}
+	tokenKeyID, err := tenant.TokenKeyID()
+	if err != nil {
+		return nil, fmt.Errorf("name the key of the ServiceAccounts: %w", err)
+	}
 	return &connection{
 		fingerprint: tenant.Fingerprint(),
 		address:     address,
+		tokenKeyID:  tokenKeyID,
 		config:      config,
 		client:      client,
 		http:        &http.Client{Transport: guarded, Timeout: probeTimeout},

@@ -21,6 +21,8 @@ type made struct {
 	tenant     *pki.Tenant
 	// renewAt is when a certificate has to be made anew.
 	renewAt time.Time
+	// configHash is the one that the control plane's pod has once it runs with all of this.
+	configHash string
 }
 
 // ensure applies every object of a control plane, unless that was done for this generation and nobody has touched
@@ -78,7 +80,8 @@ func (r *Reconciler) applyAll(ctx context.Context, vc *clusterv1alpha1.VirtualCl
 	if err != nil {
 		return nil, err
 	}
-	if err := r.ensureStatefulSet(ctx, vc, around, tenant); err != nil {
+	hash, err := r.ensureStatefulSet(ctx, vc, around, tenant)
+	if err != nil {
 		return nil, err
 	}
 	kubeconfigRenewAt, err := r.ensureKubeconfig(ctx, vc, tenant)
@@ -92,7 +95,7 @@ func (r *Reconciler) applyAll(ctx context.Context, vc *clusterv1alpha1.VirtualCl
 	if err != nil {
 		return nil, err
 	}
-	return &made{connection: connection, tenant: tenant, renewAt: renewAt}, nil
+	return &made{connection: connection, tenant: tenant, renewAt: renewAt, configHash: hash}, nil
 }
 
 // ensureNamespace repairs the control namespace, and makes it again when somebody has deleted it. It returns the rules of the
@@ -155,6 +158,9 @@ func (r *Reconciler) ensurePKI(ctx context.Context, vc *clusterv1alpha1.VirtualC
 		if tenant, err = pki.EnsureTenant(current, vc.Status.ID, now); err != nil {
 			return nil, err
 		}
+		if err := tenant.Renew(renewalOf(vc.Spec.RenewCredentials), vc.Status.ID, now); err != nil {
+			return nil, fmt.Errorf("renew the credentials: %w", err)
+		}
 		return tenant.AgentFiles(), nil
 	})
 	if err != nil {
@@ -207,16 +213,16 @@ func (r *Reconciler) ensureSecret(ctx context.Context, vc *clusterv1alpha1.Virtu
 	return files, nil
 }
 
-func (r *Reconciler) ensureStatefulSet(ctx context.Context, vc *clusterv1alpha1.VirtualCluster, around surroundings, tenant *pki.Tenant) error {
+func (r *Reconciler) ensureStatefulSet(ctx context.Context, vc *clusterv1alpha1.VirtualCluster, around surroundings, tenant *pki.Tenant) (hash string, err error) {
 	content, err := renderConfigFile(vc, around, r.options)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := apply(ctx, r.host, renderConfigMap(vc, content)); err != nil {
-		return err
+		return "", err
 	}
-	hash := configHash(content, tenant.Fingerprint(), r.options.Door.CertificatePEM())
-	return apply(ctx, r.host, renderStatefulSet(vc, around, hash, r.options))
+	hash = configHash(content, tenant.Fingerprint(), r.options.Door.CertificatePEM())
+	return hash, apply(ctx, r.host, renderStatefulSet(vc, around, hash, r.options))
 }
 
 // rightsPeriod is how long after the first refusal the agent still expects its RoleBinding to become effective.

@@ -54,6 +54,9 @@ func (r *Reconciler) awaitReady(ctx context.Context, vc *clusterv1alpha1.Virtual
 		r.log.Warn("Could not keep default/kubernetes of the virtual cluster", "namespace", vc.Namespace, "name", vc.Name, "error", err.Error())
 	}
 	vc.Status.KubeconfigSecret = kubeconfigSecretName(vc)
+	if err := r.reportRenewal(ctx, vc, made); err != nil {
+		r.log.Warn("Could not look whether the credentials are renewed", "namespace", vc.Namespace, "name", vc.Name, "error", err.Error())
+	}
 	setCondition(vc, clusterv1alpha1.ConditionReady, metav1.ConditionTrue, reasonReady, "The virtual cluster is usable")
 	if after := known.pollAfter(now); !r.reportSynced(vc, now.Sub(known.waitingSince)) {
 		return after, nil

@@ -91,6 +91,7 @@ func (r *registrar) tenant(ctx context.Context, vc *clusterv1alpha1.VirtualClust
 		ServiceAddress:     connection.address,
 		VirtualConfig:      connection.config,
 		RootCA:             connection.rootCA,
+		TokenKeyID:         connection.tokenKeyID,
 		KubeletCertificate: connection.kubelets.Certificate,
 		Ready:              !isTerminating && !vc.Status.Sleep.IsAsleep() && apimeta.IsStatusConditionTrue(vc.Status.Conditions, clusterv1alpha1.ConditionControlPlaneReady),
 		Asleep:             vc.Status.Sleep.IsAsleep(),

@@ -101,6 +101,13 @@ type VirtualClusterSpec struct {
 	// connection to it wakes it. Nil means that it sleeps only with its space. One with the store memory cannot sleep.
 	Sleep *tenancyv1alpha1.Sleep `json:"sleep,omitempty"`
 
+	// RenewCredentials, when it is set or changed, has all credentials made anew, once: kubeconfigs, certificates that the virtual
+	// cluster has signed and tokens of its ServiceAccounts that were made before are refused from then on. The API server is
+	// restarted for it. Any time will do; `matry renew` takes the present one.
+	//
+	// +optional
+	RenewCredentials *metav1.Time `json:"renewCredentials,omitempty"`
+
 	// Paused stops the agent from changing anything of this virtual cluster but its certificates, which are still renewed;
 	// what runs keeps running.
 	Paused bool `json:"paused,omitempty"`
@@ -344,6 +351,11 @@ type VirtualClusterStatus struct {
 	// KubeconfigSecret names the Secret, in the namespace of the VirtualCluster, whose key "config" is an
 	// administrator's kubeconfig of the virtual cluster.
 	KubeconfigSecret string `json:"kubeconfigSecret,omitempty"`
+
+	// CredentialsRenewed is the spec.renewCredentials that has been done: the API server takes the new credentials and no others.
+	//
+	// +optional
+	CredentialsRenewed *metav1.Time `json:"credentialsRenewed,omitempty"`
 
 	// +optional
 	Sleep tenancyv1alpha1.SleepStatus `json:"sleep,omitzero"`

@@ -2,7 +2,6 @@ package sleep
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,17 +10,13 @@ import (
 
 	clusterv1alpha1 "github.com/matryoshka-dev/matryoshka/api/cluster/v1alpha1"
 	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
+	"github.com/matryoshka-dev/matryoshka/internal/cli/change"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/exit"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/hostcluster"
+	"github.com/matryoshka-dev/matryoshka/internal/cli/noun"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/space"
 	"github.com/matryoshka-dev/matryoshka/internal/cli/virtualcluster"
 )
-
-// sleeper is how the commands see a kind that sleeps.
-type sleeper interface {
-	client.Object
-	*clusterv1alpha1.VirtualCluster | *tenancyv1alpha1.Space
-}
 
 // statusOf and policyOf are the sleep of an object of either kind; the policy is nil where it says nothing of its own.
 func statusOf(object client.Object) *tenancyv1alpha1.SleepStatus {
@@ -49,33 +44,24 @@ func policyOf(object client.Object) *tenancyv1alpha1.Sleep {
 	}
 }
 
-// verb is what one command does to an object of any kind.
-type verb struct {
-	// past is the word for what it has done.
-	past string
-	// patch is what it writes: merged into the object.
-	patch func(object client.Object, now time.Time) (map[string]any, error)
-	// done tells whether what was asked for is so; nil where there is nothing to wait for.
-	done func(object client.Object) bool
-	// phase is what is waited for, in words.
-	phase string
-}
+func phaseOf(object client.Object) string { return string(statusOf(object).Phase) }
 
-func fallAsleep() verb {
-	return verb{
-		past: "put to sleep", phase: "sleeps",
-		patch: func(client.Object, time.Time) (map[string]any, error) {
+func fallAsleep() change.Verb {
+	return change.Verb{
+		Past: "put to sleep", Phase: "sleeps",
+		Patch: func(client.Object, time.Time) (map[string]any, error) {
 			return spec(map[string]any{"force": tenancyv1alpha1.ForceAsleep}), nil
 		},
-		done: func(object client.Object) bool { return statusOf(object).Phase == tenancyv1alpha1.PhaseAsleep },
+		Done:   func(object client.Object) bool { return statusOf(object).Phase == tenancyv1alpha1.PhaseAsleep },
+		Detail: phaseOf,
 	}
 }
 
 // wakeUp takes the force off and asks for it to wake: it sleeps again as the rest of its policy says.
-func wakeUp() verb {
-	return verb{
-		past: "woken", phase: "is awake",
-		patch: func(object client.Object, now time.Time) (map[string]any, error) {
+func wakeUp() change.Verb {
+	return change.Verb{
+		Past: "woken", Phase: "is awake",
+		Patch: func(object client.Object, now time.Time) (map[string]any, error) {
 			patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{
 				tenancyv1alpha1.AnnotationWake: now.UTC().Format(time.RFC3339),
 			}}}
@@ -84,20 +70,21 @@ func wakeUp() verb {
 			}
 			return patch, nil
 		},
-		done: func(object client.Object) bool {
+		Done: func(object client.Object) bool {
 			phase := statusOf(object).Phase
 			return phase == "" || phase == tenancyv1alpha1.PhaseAwake
 		},
+		Detail: phaseOf,
 	}
 }
 
 // longestSnooze is a year: what is to be kept for longer is better kept by not asking for its deletion.
 const longestSnooze = 366 * 24 * time.Hour
 
-func snooze(by *time.Duration) verb {
-	return verb{
-		past: "snoozed",
-		patch: func(object client.Object, now time.Time) (map[string]any, error) {
+func snooze(by *time.Duration) change.Verb {
+	return change.Verb{
+		Past: "snoozed",
+		Patch: func(object client.Object, now time.Time) (map[string]any, error) {
 			if *by <= 0 || *by > longestSnooze {
 				return nil, exit.Usagef("--for must be between a moment and a year, not %s", *by)
 			}
@@ -114,9 +101,16 @@ func spec(sleep map[string]any) map[string]any {
 	return map[string]any{"spec": map[string]any{"sleep": sleep}}
 }
 
+func newSnooze[T client.Object](streams genericiooptions.IOStreams, target *hostcluster.Target, kind *noun.Kind[T], example string) *cobra.Command {
+	by := new(time.Duration)
+	command := change.NewCommand(streams, target, kind, snooze(by), "Put off the deletion of a "+kind.Title+" that sleeps for idleness", example)
+	command.Flags().DurationVar(by, "for", 7*24*time.Hour, "from now, for how long it is kept")
+	return command
+}
+
 // NewSleepSpace returns the command "space" of `matry sleep`.
 func NewSleepSpace(streams genericiooptions.IOStreams, target *hostcluster.Target) *cobra.Command {
-	return newCommand(streams, target, space.Kind, fallAsleep(), "Stop what runs in a space; nothing wakes it but `matry wake`", `  # Stop what runs in a space
+	return change.NewCommand(streams, target, space.Kind, fallAsleep(), "Stop what runs in a space; nothing wakes it but `matry wake`", `  # Stop what runs in a space
   matry sleep space web
 
   # And wait until it is so
@@ -125,7 +119,7 @@ func NewSleepSpace(streams genericiooptions.IOStreams, target *hostcluster.Targe
 
 // NewSleepVirtualCluster returns the command "virtualcluster" of `matry sleep`.
 func NewSleepVirtualCluster(streams genericiooptions.IOStreams, target *hostcluster.Target) *cobra.Command {
-	return newCommand(streams, target, virtualcluster.Kind, fallAsleep(), "Stop the pods and the control plane of a virtual cluster; nothing wakes it but `matry wake`", `  # Stop a virtual cluster; what it holds stays
+	return change.NewCommand(streams, target, virtualcluster.Kind, fallAsleep(), "Stop the pods and the control plane of a virtual cluster; nothing wakes it but `matry wake`", `  # Stop a virtual cluster; what it holds stays
   matry sleep virtualcluster hello -n demo --wait
 
   # Would it be taken?
@@ -134,7 +128,7 @@ func NewSleepVirtualCluster(streams genericiooptions.IOStreams, target *hostclus
 
 // NewWakeSpace returns the command "space" of `matry wake`.
 func NewWakeSpace(streams genericiooptions.IOStreams, target *hostcluster.Target) *cobra.Command {
-	return newCommand(streams, target, space.Kind, wakeUp(), "Wake a space; it sleeps again as its policy says", `  # Wake a space
+	return change.NewCommand(streams, target, space.Kind, wakeUp(), "Wake a space; it sleeps again as its policy says", `  # Wake a space
   matry wake space web
 
   # And wait until it is awake
@@ -143,7 +137,7 @@ func NewWakeSpace(streams genericiooptions.IOStreams, target *hostcluster.Target
 
 // NewWakeVirtualCluster returns the command "virtualcluster" of `matry wake`.
 func NewWakeVirtualCluster(streams genericiooptions.IOStreams, target *hostcluster.Target) *cobra.Command {
-	return newCommand(streams, target, virtualcluster.Kind, wakeUp(), "Wake a virtual cluster; it sleeps again as its policy says", `  # Wake a virtual cluster and wait until it is ready
+	return change.NewCommand(streams, target, virtualcluster.Kind, wakeUp(), "Wake a virtual cluster; it sleeps again as its policy says", `  # Wake a virtual cluster and wait until it is ready
   matry wake virtualcluster hello -n demo --wait
 
   # Show what it has become
@@ -167,6 +161,3 @@ func NewSnoozeVirtualCluster(streams genericiooptions.IOStreams, target *hostclu
   # For a month
   matry snooze vc hello -n demo --for 720h`)
 }
-
-// until says how long something is awaited.
-func until(verb verb, label string) string { return fmt.Sprintf("%s %s", label, verb.phase) }

@@ -75,7 +75,7 @@ func (e *Engine) matchRegistry(ctx context.Context) {
 		case run.tenant.Load().SleepEpoch != tenant.SleepEpoch: // it has slept meanwhile: what is remembered of its pods is gone
 			e.stopRun(run)
 			e.forget(run.uid)
-		case !sameAccess(run.tenant.Load().VirtualConfig, tenant.VirtualConfig), run.isBack(tenant):
+		case run.tenant.Load().VirtualConfig != tenant.VirtualConfig, run.isBack(tenant):
 			e.stopRun(run) // and started below
 		default:
 			delete(wanted, run.uid)
@@ -92,12 +92,6 @@ func (e *Engine) matchRegistry(ctx context.Context) {
 			e.log.Error("Cannot serve virtual cluster", "vcluster", tenant.Namespace+"/"+tenant.Name, "error", err)
 		}
 	}
-}
-
-// sameAccess tells whether two configurations reach the same server with the same credentials.
-func sameAccess(a, b *rest.Config) bool {
-	return a.Host == b.Host && a.BearerToken == b.BearerToken && a.ServerName == b.ServerName &&
-		reflect.DeepEqual(a.TLSClientConfig, b.TLSClientConfig)
 }
 
 // longDown is how long an API server may be away before its watches have backed off so far that it is quicker to begin

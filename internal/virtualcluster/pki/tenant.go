@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"net"
@@ -25,6 +26,8 @@ const (
 	servingCAKey    = "serving-ca.key"
 	frontProxyCAKey = "front-proxy-ca.key"
 	kubeletCAKey    = "kubelet-ca.key"
+	// renewalKey names the file that says which renewal the credentials are of.
+	renewalKey = "renewal"
 )
 
 // Names says what a tenant's certificates speak of.
@@ -47,12 +50,13 @@ type Tenant struct {
 	Kubelet    *Authority
 
 	serviceAccountKey []byte
+	renewal           string
 }
 
 // EnsureTenant reads the authorities from files, the content of the agent's own Secret, and makes those that are
 // missing. Broken ones are an error: making them anew would lock out everybody who trusts them.
 func EnsureTenant(files map[string][]byte, id string, now time.Time) (*Tenant, error) {
-	var tenant Tenant
+	tenant := Tenant{renewal: string(files[renewalKey])}
 	for _, entry := range []struct {
 		authority **Authority
 		purpose   string
@@ -104,9 +108,44 @@ func (t *Tenant) ensureServiceAccountKey(current []byte) error {
 	return err
 }
 
+// Renew makes anew what people and programs of a tenant are known by, its client CA and its ServiceAccount key, unless that was
+// done for this renewal. What they know the tenant's API server by stays.
+func (t *Tenant) Renew(renewal, id string, now time.Time) error {
+	if renewal == "" || renewal == t.renewal {
+		return nil
+	}
+	authority, err := ensureAuthority(nil, nil, id+" client", now)
+	if err != nil {
+		return err
+	}
+	if err := t.ensureServiceAccountKey(nil); err != nil {
+		return err
+	}
+	t.Client, t.renewal = authority, renewal
+	return nil
+}
+
+// Renewal is the one that the credentials are of; empty when they are the first.
+func (t *Tenant) Renewal() string { return t.renewal }
+
+// TokenKeyID is how tokens of the tenant's ServiceAccounts name the key that they are signed by, as Kubernetes derives it: the
+// SHA-256 of the public key in base64url.
+func (t *Tenant) TokenKeyID() (string, error) {
+	key, err := parseKey(t.serviceAccountKey)
+	if err != nil {
+		return "", err
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(der)
+	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
+}
+
 // AgentFiles is the content of the Secret that only the agent reads: every authority with its key.
 func (t *Tenant) AgentFiles() map[string][]byte {
-	return map[string][]byte{
+	files := map[string][]byte{
 		config.ServingCA:      t.Serving.certPEM,
 		servingCAKey:          t.Serving.keyPEM,
 		config.ClientCA:       t.Client.certPEM,
@@ -117,6 +156,10 @@ func (t *Tenant) AgentFiles() map[string][]byte {
 		kubeletCAKey:          t.Kubelet.keyPEM,
 		config.ServiceAccount: t.serviceAccountKey,
 	}
+	if t.renewal != "" {
+		files[renewalKey] = []byte(t.renewal)
+	}
+	return files
 }
 
 // ControlPlaneFiles is the content of the Secret that is mounted into the control plane. What is good in current

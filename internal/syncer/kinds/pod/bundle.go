@@ -33,6 +33,8 @@ type bundleState struct {
 	// refreshAt is when half of the life of the shortest token is over; zero if there are no tokens. The kubelet reads a
 	// Secret again only every minute or so, which half of the shortest life allowed, five minutes, leaves time for.
 	refreshAt time.Time
+	// tokenKeyID is the tenant's when refreshAt was found out.
+	tokenKeyID string
 	// content is a digest of all that is not a token.
 	content [sha256.Size]byte
 }
@@ -62,7 +64,8 @@ func (b *bundles) ensure(ctx context.Context, scope *engine.Scope, virtualPod, h
 	if !ok {
 		state, ok = b.recall(ctx, scope, virtualPod, wanted)
 	}
-	if ok && state.content == digest(scope, virtualPod, wanted) && !b.due(state) {
+	isCurrent := state.content == digest(scope, virtualPod, wanted) && state.tokenKeyID == scope.Tenant.TokenKeyID
+	if ok && isCurrent && !b.due(state) {
 		b.put(scope.Tenant.UID, virtualPod, state)
 		return b.until(state), nil
 	}
@@ -90,15 +93,15 @@ func (b *bundles) mint(ctx context.Context, scope *engine.Scope, virtualPod *cor
 			return minted{err: err}
 		}
 		result.data[file.key] = []byte(token)
-		result.refreshAt = earlier(result.refreshAt, nextRefresh(result.data[file.key], issued, expires))
+		result.refreshAt = earlier(result.refreshAt, nextRefresh(result.data[file.key], scope.Tenant.TokenKeyID, issued, expires))
 	}
 	return result
 }
 
 // nextRefresh is when a token must be replaced that was asked for at a time of our clock and ends at one of the API server's.
-func nextRefresh(token []byte, issued, expires time.Time) time.Time {
+func nextRefresh(token []byte, keyID string, issued, expires time.Time) time.Time {
 	at, least := halfway(issued, expires), issued.Add(leastRefresh)
-	if own, err := refreshTime(token, issued); err == nil {
+	if own, err := refreshTime(token, keyID, issued); err == nil {
 		at = earlier(at, own)
 	}
 	if at.Before(least) {
@@ -185,7 +188,9 @@ func (b *bundles) write(ctx context.Context, scope *engine.Scope, virtualPod, ho
 	if err != nil {
 		return 0, &engine.HostError{Action: fmt.Sprintf("write the token secret of pod %q", engine.KeyOf(virtualPod)), Err: err}
 	}
-	state := bundleState{podUID: virtualPod.UID, refreshAt: content.refreshAt, content: digestOf(content.data, wanted)}
+	state := bundleState{
+		podUID: virtualPod.UID, refreshAt: content.refreshAt, tokenKeyID: scope.Tenant.TokenKeyID, content: digestOf(content.data, wanted),
+	}
 	b.put(scope.Tenant.UID, virtualPod, state)
 	return b.until(state), nil
 }
@@ -210,9 +215,9 @@ func (b *bundles) recall(ctx context.Context, scope *engine.Scope, virtualPod *c
 	if err := scope.HostClient.Get(ctx, key, existing); err != nil || !scope.Owns(existing) {
 		return bundleState{}, false // it is made anew, or the writing says what is wrong
 	}
-	state := bundleState{podUID: virtualPod.UID, content: digestOf(existing.Data, wanted)}
+	state := bundleState{podUID: virtualPod.UID, tokenKeyID: scope.Tenant.TokenKeyID, content: digestOf(existing.Data, wanted)}
 	for _, file := range wanted.tokens {
-		refreshAt, err := refreshTime(existing.Data[file.key], b.now())
+		refreshAt, err := refreshTime(existing.Data[file.key], scope.Tenant.TokenKeyID, b.now())
 		if err != nil {
 			return bundleState{}, false
 		}

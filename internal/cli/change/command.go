@@ -1,4 +1,4 @@
-package sleep
+package change
 
 import (
 	"context"
@@ -29,18 +29,33 @@ const (
 	dryRunServer = "server"
 )
 
-type options[T sleeper] struct {
+// Verb is what one command does to an object.
+type Verb struct {
+	// Past is the word for what it has done.
+	Past string
+	// Patch is what it writes: merged into the object.
+	Patch func(object client.Object, now time.Time) (map[string]any, error)
+	// Done tells whether what was asked for is so; nil where there is nothing to wait for.
+	Done func(object client.Object) bool
+	// Phase is what is waited for, in words.
+	Phase string
+	// Detail is how far it is, in a word, while it is waited for. Nil tells nothing.
+	Detail func(object client.Object) string
+}
+
+type options[T client.Object] struct {
 	noun.Place
 	genericiooptions.IOStreams
 	kind    *noun.Kind[T]
-	verb    verb
+	verb    Verb
 	print   output.Flags
 	dryRun  string
 	wait    bool
 	timeout time.Duration
 }
 
-func newCommand[T sleeper](streams genericiooptions.IOStreams, target *hostcluster.Target, kind *noun.Kind[T], verb verb, short, example string) *cobra.Command {
+// NewCommand returns the command that does something to one object of a kind.
+func NewCommand[T client.Object](streams genericiooptions.IOStreams, target *hostcluster.Target, kind *noun.Kind[T], verb Verb, short, example string) *cobra.Command {
 	o := &options[T]{
 		Place: noun.Place{Target: target, Namespaced: kind.Namespaced}, IOStreams: streams, kind: kind, verb: verb, dryRun: dryRunNone,
 	}
@@ -54,19 +69,12 @@ func newCommand[T sleeper](streams genericiooptions.IOStreams, target *hostclust
 		ValidArgsFunction: kind.CompleteOne(target),
 	}
 	noun.Choice(command, &o.dryRun, "dry-run", "let the API server check it, and change nothing ("+dryRunNone+", "+dryRunServer+")", dryRunNone, dryRunServer)
-	if verb.done != nil {
-		command.Flags().BoolVar(&o.wait, "wait", false, "wait until the "+kind.Title+" "+verb.phase)
+	if verb.Done != nil {
+		command.Flags().BoolVar(&o.wait, "wait", false, "wait until the "+kind.Title+" "+verb.Phase)
 		command.Flags().DurationVar(&o.timeout, "timeout", waitTimeout, "how long to wait")
 	}
 	o.AddFlag(command)
 	o.print.AddFlags(command, hostcluster.Scheme, true)
-	return command
-}
-
-func newSnooze[T sleeper](streams genericiooptions.IOStreams, target *hostcluster.Target, kind *noun.Kind[T], example string) *cobra.Command {
-	by := new(time.Duration)
-	command := newCommand(streams, target, kind, snooze(by), "Put off the deletion of a "+kind.Title+" that sleeps for idleness", example)
-	command.Flags().DurationVar(by, "for", 7*24*time.Hour, "from now, for how long it is kept")
 	return command
 }
 
@@ -101,7 +109,7 @@ func (o *options[T]) run(ctx context.Context, name string) error {
 
 // patch changes exactly the object that was read. What others change at the same time stays.
 func (o *options[T]) patch(ctx context.Context, cluster client.Client, object T) (T, error) {
-	content, err := o.verb.patch(object, time.Now())
+	content, err := o.verb.Patch(object, time.Now())
 	if err != nil {
 		return object, fmt.Errorf("%s %q: %w", o.kind.Title, o.label(object), err)
 	}
@@ -132,18 +140,20 @@ func (o *options[T]) await(ctx context.Context, cluster client.WithWatch, object
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	last := object
-	err := progress.New(o.ErrOut).Phase(ctx, until(o.verb, o.kind.Title+" "+o.label(object)), func(ctx context.Context, detail func(string)) error {
+	err := progress.New(o.ErrOut).Phase(ctx, o.kind.Title+" "+o.label(object)+" "+o.verb.Phase, func(ctx context.Context, detail func(string)) error {
 		return await.Until(ctx, cluster, client.ObjectKeyFromObject(object), o.kind.EmptyList(), func(now T, exists bool) (bool, error) {
 			if !exists {
 				return false, &exit.Error{Code: exit.NotFound, Err: fmt.Errorf("%s %q was deleted", o.kind.Title, o.label(object))}
 			}
 			last = now
-			detail(string(statusOf(now).Phase))
-			return o.verb.done(now), nil
+			if o.verb.Detail != nil {
+				detail(o.verb.Detail(now))
+			}
+			return o.verb.Done(now), nil
 		})
 	})
 	if err != nil {
-		return object, exit.WithNext(fmt.Errorf("wait until %s %q %s: %w", o.kind.Title, o.label(object), o.verb.phase, err),
+		return object, exit.WithNext(fmt.Errorf("wait until %s %q %s: %w", o.kind.Title, o.label(object), o.verb.Phase, err),
 			"`matry describe %s %s` shows why", o.kind.Singular, object.GetName())
 	}
 	last.GetObjectKind().SetGroupVersionKind(o.kind.Kind)
@@ -161,7 +171,7 @@ func (o *options[T]) show(object T) error {
 	if o.print.Format != "" {
 		return o.print.Print(o.Out, object, func() *metav1.Table { return o.kind.Table([]T{object}, o.kind.Namespaced) })
 	}
-	what := o.verb.past
+	what := o.verb.Past
 	if o.dryRun == dryRunServer {
 		what += " (server dry run)"
 	}
