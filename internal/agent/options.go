@@ -76,7 +76,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&o.Limits.Namespaces, "tenant-namespaces", o.Limits.Namespaces, "how many namespaces a virtual cluster may have on the host; 0 is no bound")
 	flags.IntVar(&o.Limits.Objects, "tenant-objects", o.Limits.Objects, "how many objects a virtual cluster may have on the host; 0 is no bound")
 	flags.Int64Var(&o.Limits.Bytes, "tenant-bytes", o.Limits.Bytes, "how large the objects of a virtual cluster on the host may be together; 0 is no bound")
-	flags.Int64Var(&o.Memory, "memory", o.Memory, "how many bytes of memory this process may use, as the limit of its container says: near it, it cleans up more often; 0 is no bound")
+	flags.Int64Var(&o.Memory, "memory", o.Memory, "how many bytes of memory this process may use, as the limit of its container says: near it, it cleans up more often, and of the objects of virtual clusters it keeps as many as take half of it; 0 is no bound")
 	flags.StringVar(&o.LogLevel, "log-level", o.LogLevel, "debug, info, warn or error")
 	flags.StringVar(&o.FrontDoorListen, "front-door-listen", o.FrontDoorListen, "address of the front door")
 	flags.StringVar(&o.KubeletDoorListen, "kubelet-door-listen", o.KubeletDoorListen, "address of the kubelet door")

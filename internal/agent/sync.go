@@ -101,13 +101,14 @@ func (a *agent) addSync() error {
 	usage := nodeusage.New(a.config.Host, 0)
 	shared := hostobject.New(hostobject.Options{SystemNamespace: a.config.Namespace})
 	sync, err := engine.New(rest.CopyConfig(a.config.Host), a.registry, a.kinds(a.namespaces, ranges, custom, shared, usage), engine.Options{
-		Namespaces: a.namespaces,
-		Pace:       pace,
-		Shards:     a.shards,
-		Usage:      hostusage.New(a.config.Limits),
-		Explain:    a.quotas.Explain,
-		Logger:     a.log.With("part", "sync"),
-		Registerer: metrics.Registry,
+		Namespaces:  a.namespaces,
+		Pace:        pace,
+		Shards:      a.shards,
+		Usage:       hostusage.New(a.config.Limits),
+		Explain:     a.quotas.Explain,
+		MaxTogether: a.config.Memory / 2, // the other half is for what is being read, for the host's objects and for garbage
+		Logger:      a.log.With("part", "sync"),
+		Registerer:  metrics.Registry,
 	})
 	if err != nil {
 		return fmt.Errorf("make the sync engine: %w", err)

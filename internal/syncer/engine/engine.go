@@ -40,6 +40,8 @@ type Options struct {
 	// MaxCached is how many bytes the objects of one tenant may take in the agent's memory: once in its caches, and once more in
 	// lists that no cache has yet. Answers that are being read and decoded may take three quarters of it. 0 means 512 MiB.
 	MaxCached int64
+	// MaxTogether is how many bytes the objects of all tenants may take, in caches and in lists that no cache has yet. 0 is no bound.
+	MaxTogether int64
 	// Writes is how much one tenant may make the engine write to the host.
 	Writes WriteShare
 	// Pace adapts how many calls to the host run at once. Nil means one with the defaults.
@@ -84,7 +86,8 @@ type Engine struct {
 	// ending are those that are no longer served while something of them is still being done.
 	ending map[types.UID]bool // protected by mu
 	// tooLargeUntil are the tenants that are not served because of their size.
-	tooLargeUntil map[types.UID]time.Time // protected by mu
+	tooLargeUntil map[types.UID]excess // protected by mu
+	room          *room
 
 	// again has an element when the registry has to be looked at without a change of it: tenants were gained or lost to other
 	// replicas, or one is too large.
@@ -97,7 +100,7 @@ func New(hostConfig *rest.Config, registry *tenants.Registry, kinds []Kind, opti
 	e := &Engine{
 		registry: registry, kinds: kinds, options: options, log: options.Logger, spaces: newSpaces(),
 		kindByID: map[string]int{}, running: map[types.UID]*tenantRun{}, ending: map[types.UID]bool{},
-		remembered: map[types.UID]bool{}, tooLargeUntil: map[types.UID]time.Time{},
+		remembered: map[types.UID]bool{}, tooLargeUntil: map[types.UID]excess{}, room: newRoom(options.MaxTogether),
 		again: make(chan struct{}, 1), own: newOwnWrites(time.Now),
 	}
 	for index, kind := range kinds {

@@ -15,8 +15,8 @@ import (
 )
 
 // The agent keeps in memory what it watches in a tenant, and a tenant can have as much of it as its own datastore
-// holds. So that one tenant cannot fill the memory of the agent of all, one that has more than a bound is let go, and
-// tried again later: by then it may have deleted some.
+// holds. So that one tenant cannot fill the memory of the agent of all, one that has more than a bound is let go, and so is the one
+// that has most when all together have more than there is room for. It is tried again later: by then it may have deleted some.
 
 // tooLargePause is when a tenant that was too large is tried again. Filling its caches once more costs some seconds of CPU.
 const tooLargePause = 10 * time.Minute
@@ -32,12 +32,13 @@ type footprint struct {
 	most    int64
 	// exceeded is called with each object that is too much.
 	exceeded func()
+	share    *share
 	// events bounds how fast the caches' watches are read.
 	events *rate.Limiter
 }
 
-func newFootprint(most int64, exceeded func()) *footprint {
-	return &footprint{most: most, exceeded: exceeded, events: rate.NewLimiter(eventRate, eventBurst)}
+func newFootprint(most int64, share *share, exceeded func()) *footprint {
+	return &footprint{most: most, exceeded: exceeded, share: share, events: rate.NewLimiter(eventRate, eventBurst)}
 }
 
 // watch counts what a cache holds of one type. forget takes it out of the count, when the cache has ended.
@@ -97,6 +98,7 @@ func (h *heldObjects) forget() {
 }
 
 func (f *footprint) add(bytes int64) {
+	f.share.add(bytes)
 	if f.held.Add(bytes) > f.most && bytes > 0 {
 		f.exceeded()
 	}
@@ -105,18 +107,34 @@ func (f *footprint) add(bytes int64) {
 // cachedSize is about what an object takes in a cache.
 func cachedSize(object any) int64 { return memoryOf(object) + objectOverhead }
 
-// tooLarge notes that a tenant has more than the agent keeps of one, and has it let go.
-func (e *Engine) tooLarge(uid types.UID) {
+// excess is that a tenant has more than the agent keeps.
+type excess struct {
+	until time.Time
+	// of is what it has more than.
+	of string
+}
+
+// ofOne and ofAll are what a tenant may have too much of.
+func (e *Engine) ofOne() string {
+	return fmt.Sprintf("take more than %d MiB of the agent's memory", e.options.MaxCached>>20)
+}
+
+func (e *Engine) ofAll() string {
+	return fmt.Sprintf("take more of the agent's memory than those of any other, and all together more than the %d MiB that it has for them", e.options.MaxTogether>>20)
+}
+
+// tooLarge notes that a tenant has more than the agent keeps, and has it let go.
+func (e *Engine) tooLarge(uid types.UID, of string) {
 	e.mu.Lock()
 	_, isNoted := e.tooLargeUntil[uid]
 	if !isNoted {
-		e.tooLargeUntil[uid] = time.Now().Add(tooLargePause)
+		e.tooLargeUntil[uid] = excess{until: time.Now().Add(tooLargePause), of: of}
 	}
 	e.mu.Unlock()
 	if isNoted {
 		return
 	}
-	e.log.Warn("Virtual cluster has more than the agent keeps in memory of one; it is let go", "uid", uid, "again", tooLargePause.String())
+	e.log.Warn("Virtual cluster is let go: its objects "+of, "uid", uid, "again", tooLargePause.String())
 	e.rematch()
 	time.AfterFunc(tooLargePause, e.rematch)
 }
@@ -131,21 +149,27 @@ func (e *Engine) rematch() {
 
 // isTooLarge tells whether a tenant must not be served for now.
 func (e *Engine) isTooLarge(uid types.UID) bool {
+	_, ok := e.excessOf(uid)
+	return ok
+}
+
+func (e *Engine) excessOf(uid types.UID) (excess, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	until, ok := e.tooLargeUntil[uid]
-	if ok && !time.Now().Before(until) {
+	known, ok := e.tooLargeUntil[uid]
+	if ok && !time.Now().Before(known.until) {
 		delete(e.tooLargeUntil, uid)
-		return false
+		return excess{}, false
 	}
-	return ok
+	return known, ok
 }
 
 // Problem says why a tenant is not served and will not be by waiting alone; it is empty when nothing is wrong.
 func (e *Engine) Problem(uid types.UID) string {
-	if !e.isTooLarge(uid) {
+	known, ok := e.excessOf(uid)
+	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("The pods, Services, metadata of Secrets and ConfigMaps, and other objects of the virtual cluster that the sync has to know take more than %d MiB of the agent's memory. "+
-		"Nothing of it is synced; delete some. It is tried again every %s", e.options.MaxCached>>20, tooLargePause)
+	return fmt.Sprintf("The pods, Services, metadata of Secrets and ConfigMaps, and other objects of the virtual cluster that the sync has to know %s. "+
+		"Nothing of it is synced; delete some. It is tried again every %s", known.of, tooLargePause)
 }

@@ -54,6 +54,7 @@ func (m *meteredList) take(bytes int64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.pending += bytes
+	m.footprint.share.add(bytes)
 	if m.footprint.pending.Add(bytes) <= m.footprint.most {
 		return true
 	}
@@ -66,6 +67,7 @@ func (m *meteredList) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.footprint.pending.Add(-m.pending)
+	m.footprint.share.add(-m.pending)
 	m.pending = 0
 }
 

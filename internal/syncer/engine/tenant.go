@@ -36,6 +36,7 @@ type tenantRun struct {
 	recorder    record.EventRecorder
 	broadcaster record.EventBroadcaster
 
+	share     *share
 	footprint *footprint
 	writes    *writeMeter
 
@@ -125,10 +126,12 @@ func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 		return nil
 	}
 	run := &tenantRun{engine: e, uid: tenant.UID, types: map[string]*followed{}, leave: leave}
-	run.footprint = newFootprint(e.options.MaxCached, func() { e.tooLarge(run.uid) })
+	run.share = e.room.enter(func() { e.tooLarge(run.uid, e.ofAll()) })
+	run.footprint = newFootprint(e.options.MaxCached, run.share, func() { e.tooLarge(run.uid, e.ofOne()) })
 	run.writes = newWriteMeter(e.options.Writes, e.options.Pace.Share, time.Now, run.rest)
 	run.tenant.Store(&tenant)
 	if err := run.connect(tenant.VirtualConfig); err != nil {
+		run.share.end()
 		leave()
 		return err
 	}
@@ -140,6 +143,7 @@ func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 		run.stop()
 		e.queue.drop(run.uid)
 		run.broadcaster.Shutdown()
+		run.share.end()
 		leave()
 		return err
 	}
@@ -175,6 +179,7 @@ func (e *Engine) stopRun(run *tenantRun) {
 	run.endTypes()
 	run.group.Wait()
 	run.broadcaster.Shutdown()
+	run.share.end()
 	run.leave()
 	e.mu.Lock()
 	delete(e.ending, run.uid)

@@ -93,8 +93,20 @@ func TestLimits(t *testing.T) {
 // TestTooLarge: a tenant that fills its datastore does not fill the agent's memory; it is let go until it has deleted.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.maxCached = 1 << 20
+	for name, tc := range map[string]struct{ maxCached, maxTogether int64 }{
+		"OfOne": {maxCached: 1 << 20},
+		"OfAll": {maxTogether: 1 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.maxCached, w.maxTogether = tc.maxCached, tc.maxTogether
+			w.isLetGoWhileItIsTooLarge(t)
+		})
+	}
+}
+
+func (w *world) isLetGoWhileItIsTooLarge(t *testing.T) {
 	w.namespace(t, "flood")
 	stop := w.run(t)
 	note := strings.Repeat("x", 200<<10)

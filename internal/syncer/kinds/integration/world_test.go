@@ -76,6 +76,8 @@ type world struct {
 	limits      hostusage.Limits
 	// maxCached bounds what the engine keeps of the tenant; 0 is the default.
 	maxCached int64
+	// maxTogether bounds what it keeps of all tenants; 0 is no bound.
+	maxTogether int64
 	// writes is the tenants' share of writes; zero is the default.
 	writes engine.WriteShare
 	// metrics are those of the engines; nil means that nobody reads them.
@@ -182,7 +184,7 @@ func (w *world) start(t *testing.T, shares shards.Shares) (served *engine.Engine
 	}
 	ranges := hostranges.NewSource(newClient(t, w.agentConfig), w.now)
 	options := engine.Options{
-		Namespaces: w.ensurer, Pace: w.pace, Shards: shares, Usage: hostusage.New(w.limits), MaxCached: w.maxCached, Writes: w.writes, Explain: w.explain,
+		Namespaces: w.ensurer, Pace: w.pace, Shards: shares, Usage: hostusage.New(w.limits), MaxCached: w.maxCached, MaxTogether: w.maxTogether, Writes: w.writes, Explain: w.explain,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}
 	if w.metrics != nil {
