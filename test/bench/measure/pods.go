@@ -50,12 +50,12 @@ type sides struct {
 }
 
 // podTimes is what was seen of the pods.
-type podTimes struct{ created, hostSeen, hostReady, virtualReady *lab.Ledger }
+type podTimes struct{ created, hostSeen, hostBound, hostReady, virtualReady *lab.Ledger }
 
 func newPodTimes() podTimes {
 	return podTimes{
 		created: lab.NewLedger("the call"), hostSeen: lab.NewLedger("the host pod"),
-		hostReady: lab.NewLedger("the Ready host pod"), virtualReady: lab.NewLedger("the Ready pod in the tenant"),
+		hostBound: lab.NewLedger("the host pod's node"), hostReady: lab.NewLedger("the Ready host pod"), virtualReady: lab.NewLedger("the Ready pod in the tenant"),
 	}
 }
 
@@ -84,7 +84,11 @@ func (p podTimes) follow(ctx context.Context, watching *lab.Watching, between si
 		if !ok {
 			return
 		}
-		if p.hostSeen.Mark(hostPod.Name, at); isReady(hostPod) {
+		p.hostSeen.Mark(hostPod.Name, at)
+		if hostPod.Spec.NodeName != "" {
+			p.hostBound.Mark(hostPod.Name, at)
+		}
+		if isReady(hostPod) {
 			p.hostReady.Mark(hostPod.Name, at)
 		}
 	})

@@ -17,6 +17,7 @@ import (
 var scaleRows = []string{
 	report.ScaleReady, report.ScaleFairness, report.ScaleRate, report.ScaleAgentCPU, report.ScaleAgentMem,
 	report.ScaleQuiet, report.ScaleBeside, report.ScaleQuietMore,
+	report.ScaleToHost, report.ScaleBound, report.ScaleRuns, report.ScaleToHome,
 }
 
 // scale runs many pods in many tenants, and then a quiet tenant beside a noisy one.
@@ -155,61 +156,4 @@ func secondsOf(lags map[string]time.Duration) []float64 {
 		values = append(values, lag.Seconds())
 	}
 	return values
-}
-
-// quietPods is how many pods the quiet tenant creates, one a second.
-const quietPods = 60
-
-// quietBesideNoisy measures one tenant alone, and again while another creates many pods at once.
-func (b *Bench) quietBesideNoisy(ctx context.Context, quietOne, noisyOne *lab.Tenant) error {
-	alone, err := b.quietLags(ctx, quietOne, "alone", nil)
-	if err != nil {
-		return err
-	}
-	beside, err := b.quietLags(ctx, quietOne, "beside", func(ctx context.Context) error {
-		if err := newNamespace(ctx, noisyOne.Client, "noise"); err != nil {
-			return err
-		}
-		noise := podLoad{count: b.Options.Scale.Noise, isSimulated: true}
-		return noise.create(ctx, sides{virtualClient: noisyOne.Client, virtualNamespace: "noise"}, lab.NewLedger("the call"))
-	})
-	if err != nil {
-		return err
-	}
-	note := fmt.Sprintf("%d tenants with %d pods there; the noise: %d pods at once", b.Options.Scale.Tenants, b.Options.Scale.Pods, b.Options.Scale.Noise)
-	for _, row := range []struct {
-		id      string
-		summary report.Summary
-	}{
-		{report.ScaleQuiet, alone}, {report.ScaleBeside, beside}, {report.ScaleQuietMore, report.Ratio(beside, alone)},
-	} {
-		b.record(report.Figure{Row: row.id, Summary: row.summary, Store: b.stores(), Tokens: "no tokens", Note: note})
-	}
-	return nil
-}
-
-// quietLags creates pods in a namespace of their own while noise, if there is any, makes its own.
-func (b *Bench) quietLags(ctx context.Context, tenant *lab.Tenant, namespace string, noise func(context.Context) error) (summary report.Summary, err error) {
-	if err := newNamespace(ctx, tenant.Client, namespace); err != nil {
-		return summary, err
-	}
-	pods := tenantPods{tenant, lab.NewLedger("the call"), lab.NewLedger("the Ready pod")}
-	watching, ctx := lab.NewWatching(ctx)
-	defer watching.Stop()
-	if err := followReady(ctx, watching, tenant.Client, namespace, pods.ready); err != nil {
-		return summary, err
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	if noise != nil {
-		group.Go(func() error { return noise(ctx) })
-	}
-	load := podLoad{count: quietPods, perSecond: 1, isSimulated: true}
-	group.Go(func() error {
-		err := load.create(ctx, sides{virtualClient: tenant.Client, virtualNamespace: namespace}, pods.created)
-		return errors.Join(err, pods.ready.WaitForCount(ctx, quietPods))
-	})
-	if err := group.Wait(); err != nil {
-		return summary, err
-	}
-	return report.Summarise(secondsOf(pods.ready.Since(pods.created))), nil
 }

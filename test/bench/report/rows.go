@@ -28,6 +28,10 @@ const (
 	ScaleAgentMem  = "scale.agent.memory"
 	ScaleQuiet     = "scale.quiet.alone"
 	ScaleBeside    = "scale.quiet.beside"
+	ScaleToHost    = "scale.quiet.tohost"
+	ScaleBound     = "scale.quiet.bound"
+	ScaleRuns      = "scale.quiet.runs"
+	ScaleToHome    = "scale.quiet.tohome"
 	ScaleQuietMore = "scale.quiet.ratio"
 
 	SpacesFew          = "accounts.spaces.few"
@@ -142,6 +146,10 @@ func scaleRows() []Row {
 		{ID: ScaleAgentMem, What: "agent memory (RssAnon) at the end of the run", Unit: mebibytes},
 		{ID: ScaleQuiet, What: "a quiet tenant, 1 pod/s: create → Ready, alone", Unit: seconds},
 		{ID: ScaleBeside, What: "the same while another tenant bursts", Unit: seconds},
+		{ID: ScaleToHost, What: "of that: created → host pod", Unit: seconds},
+		{ID: ScaleBound, What: "of that: host pod → the host's scheduler has bound it", Unit: seconds},
+		{ID: ScaleRuns, What: "of that: bound → Ready on its simulated node", Unit: seconds},
+		{ID: ScaleToHome, What: "of that: Ready there → Ready in the tenant", Unit: seconds},
 		{ID: ScaleQuietMore, What: "the second p99 against the first", Unit: times, Budget: []Bound{{Of: P99, Value: 2}}},
 	}
 }
