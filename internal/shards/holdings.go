@@ -28,9 +28,13 @@ type holdings struct {
 	timer   *time.Timer
 	session int // of unbroken renewal
 	held    map[int]*holding
-	entered [Count]int // how much work there is, of earlier sessions too
-	follow  []func(isGained func(types.UID) bool)
-	isEnded bool
+	// terms are the times in which shards have been this replica's: of those that are held, and of those that were when the session
+	// ended and may be so again.
+	terms    map[int]int64
+	lastTerm int64
+	entered  [Count]int // how much work there is, of earlier sessions too
+	follow   []func(isGained func(types.UID) bool)
+	isEnded  bool
 }
 
 type holding struct {
@@ -40,7 +44,7 @@ type holding struct {
 }
 
 func newHoldings(fenced func(lost int)) *holdings {
-	h := &holdings{fenced: fenced, changed: make(chan struct{}, 1), held: map[int]*holding{}}
+	h := &holdings{fenced: fenced, changed: make(chan struct{}, 1), held: map[int]*holding{}, terms: map[int]int64{}}
 	h.timer = time.AfterFunc(time.Hour, h.checkTime)
 	h.timer.Stop()
 	return h
@@ -72,6 +76,13 @@ func (h *holdings) leave(shard int) {
 	if h.entered[shard] == 0 {
 		h.signal()
 	}
+}
+
+// Term implements Shares.
+func (h *holdings) Term(virtualCluster types.UID) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.terms[Of(virtualCluster)]
 }
 
 // Follow implements Shares.
@@ -139,6 +150,9 @@ func (h *holdings) drop() {
 		held.lose()
 		delete(h.held, shard)
 	}
+	if h.isEnded {
+		clear(h.terms)
+	}
 	h.session++
 	h.until = time.Time{}
 	if lost > 0 && !h.isEnded && h.fenced != nil {
@@ -156,7 +170,12 @@ func (h *holdings) take(session int, shards []int) (taken []int) {
 				h.held[shard] = &holding{lost: lost, lose: lose}
 				taken = append(taken, shard)
 			}
+			if h.terms[shard] == 0 {
+				h.lastTerm++
+				h.terms[shard] = h.lastTerm
+			}
 		}
+		h.endTerms(shards)
 	}
 	follow := slices.Clone(h.follow)
 	h.mu.Unlock()
@@ -169,6 +188,23 @@ func (h *holdings) take(session int, shards []int) (taken []int) {
 	return taken
 }
 
+// stillOwn says which shards are this replica's by the table. What it does not hold and is not in there, somebody else has had.
+// Only this replica itself writes its name to a shard, so what is in there after the replica was cut off has been its own all the time.
+func (h *holdings) stillOwn(shards []int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.endTerms(shards)
+}
+
+// endTerms ends the terms of all other shards that are not held. It must be called with mu held.
+func (h *holdings) endTerms(others []int) {
+	for shard := range h.terms {
+		if h.held[shard] == nil && !slices.Contains(others, shard) {
+			delete(h.terms, shard)
+		}
+	}
+}
+
 // let ends the work on shards; they are held until forgotten.
 func (h *holdings) let(shards []int) {
 	h.mu.Lock()
@@ -177,6 +213,7 @@ func (h *holdings) let(shards []int) {
 		if held := h.held[shard]; held != nil && !held.isLeaving {
 			held.isLeaving = true
 			held.lose()
+			delete(h.terms, shard)
 			h.signal() // there may be no work on it
 		}
 	}
@@ -190,6 +227,7 @@ func (h *holdings) forget(shards []int) {
 		if held := h.held[shard]; held != nil {
 			held.lose()
 			delete(h.held, shard)
+			delete(h.terms, shard)
 		}
 	}
 }

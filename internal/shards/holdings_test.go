@@ -122,3 +122,56 @@ func TestLeavingWaitsForWork(t *testing.T) {
 		h.end()
 	})
 }
+
+// TestTerm: a term lasts as long as nobody else can have had the shard.
+func TestTerm(t *testing.T) {
+	t.Parallel()
+	shard, other := Of(shop), (Of(shop)+1)%Count
+	for name, tc := range map[string]struct {
+		happen func(h *holdings)
+		isOver bool // until the replica takes the shard again
+	}{
+		"CutOff":            {func(h *holdings) { pass(fenceAfter) }, false},
+		"CutOffTwice":       {func(h *holdings) { pass(fenceAfter); h.renewed(time.Now()); pass(fenceAfter) }, false},
+		"StillItsOwn":       {func(h *holdings) { pass(fenceAfter); h.stillOwn([]int{shard}) }, false},
+		"TakenByOthers":     {func(h *holdings) { pass(fenceAfter); h.stillOwn([]int{other}) }, true},
+		"OthersInTheTable":  {func(h *holdings) { h.stillOwn(nil) }, false}, // the table is behind; what is held is held
+		"GivenUp":           {func(h *holdings) { h.let([]int{shard}); h.forget([]int{shard}) }, true},
+		"ChangedBySomebody": {func(h *holdings) { h.forget([]int{shard}) }, true},
+		"CutOffAsItLeaves":  {func(h *holdings) { h.let([]int{shard}); pass(fenceAfter) }, true},
+		"OnlyOthersTaken": {func(h *holdings) {
+			pass(fenceAfter)
+			h.renewed(time.Now())
+			session, _ := h.validity()
+			h.take(session, []int{other})
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := newHoldings(nil)
+				if h.Term(shop) != 0 {
+					t.Error("there is a term of what was never held")
+				}
+				take := func() int64 {
+					h.renewed(time.Now())
+					session, _ := h.validity()
+					h.take(session, []int{shard, other})
+					return h.Term(shop)
+				}
+				first := take()
+				tc.happen(h)
+				if isOver := h.Term(shop) != first; isOver != tc.isOver {
+					t.Errorf("the term is over: %t, want %t", isOver, tc.isOver)
+				}
+				if isNew := take() != first; isNew != tc.isOver || h.Term(shop) == 0 {
+					t.Errorf("the next term is another one: %t, want %t", isNew, tc.isOver)
+				}
+				h.end()
+				if h.Term(shop) != 0 {
+					t.Error("the term goes on after the end")
+				}
+			})
+		})
+	}
+}

@@ -130,6 +130,7 @@ func (s *Shards) balance(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
+	s.stillOwn(seen.table.holders[s.name])
 	serving, leaving, left := s.state()
 	next := makePlan(s.name, seen, serving, leaving, left)
 	if len(next.foreign) > 0 {

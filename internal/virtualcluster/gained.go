@@ -18,7 +18,7 @@ import (
 
 type requestQueue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-// gained queues the virtual clusters that this replica gains. What was remembered of them is of an earlier time.
+// gained queues the virtual clusters that this replica gains, or has again.
 func (r *Reconciler) gained() source.Source {
 	return source.Func(func(ctx context.Context, queue requestQueue) error {
 		r.options.Shards.Follow(func(isGained func(types.UID) bool) {
@@ -29,7 +29,6 @@ func (r *Reconciler) gained() source.Source {
 			}
 			for index := range list.Items {
 				if vc := &list.Items[index]; isGained(vc.UID) {
-					r.memory.forget(vc.UID)
 					queue.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(vc)})
 				}
 			}

@@ -18,6 +18,8 @@ type memory struct {
 
 // remembered is about one virtual cluster. One worker at a time uses it.
 type remembered struct {
+	// term is the time with this replica that this is of; see shards.Shares.
+	term int64
 	// made is the result of the last complete application of generation, at appliedAt, for a control plane that runs or does not.
 	made       *made
 	generation int64
@@ -67,6 +69,18 @@ func (m *memory) of(uid types.UID) *remembered {
 		m.byUID[uid] = entry
 	}
 	return entry
+}
+
+// keep forgets what is of another term: another replica may have applied other things meanwhile.
+func (m *memory) keep(uid types.UID, term int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if entry, ok := m.byUID[uid]; ok && entry.term != term {
+		delete(m.byUID, uid)
+	}
+	if _, ok := m.byUID[uid]; !ok && term != 0 {
+		m.byUID[uid] = &remembered{term: term}
+	}
 }
 
 // forget makes the next look at a virtual cluster apply everything.

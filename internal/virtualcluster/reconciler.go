@@ -38,9 +38,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	work, leave, ok := r.options.Shards.Enter(ctx, vc.UID)
+	r.memory.keep(vc.UID, r.options.Shards.Term(vc.UID))
 	if !ok {
-		r.memory.forget(vc.UID)
-		return reconcile.Result{}, nil // another replica's; it comes again when this one gains it
+		return reconcile.Result{}, nil // not this replica's now; it comes again when it is
 	}
 	defer leave()
 	result, err := r.advanceOwn(work, &vc)

@@ -23,7 +23,8 @@ func oneRun(t *testing.T, kind Kind) (*Engine, *tenantRun) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := &tenantRun{engine: e, uid: "u-1", serving: t.Context()}
+	run := &tenantRun{engine: e, uid: "u-1"}
+	run.turn.Store(&turn{serving: t.Context()})
 	run.tenant.Store(&tenants.Tenant{ID: "x7k2p2q4", UID: "u-1", Namespace: "demo", Name: "hello"})
 	e.running[run.uid] = run
 	e.queue.open(run.uid)

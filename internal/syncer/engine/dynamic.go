@@ -175,7 +175,7 @@ func (r *tenantRun) beginFollowing(kind int, dynamic Dynamic, host *hostType) (b
 	if len(r.types) >= maxDynamic {
 		return false, fmt.Errorf("the virtual cluster has %d types of its own already; take others out of its spec", maxDynamic)
 	}
-	ctx, stop := context.WithCancel(r.serving)
+	ctx, stop := context.WithCancel(r.living)
 	one := &followed{Dynamic: dynamic, host: host, ctx: ctx, stop: stop}
 	var err error
 	one.cache, err = newTypeCache(ctx, r.watchConfig, r.footprint.newInformer, dynamic, nil, func(seen notice) {

@@ -78,8 +78,9 @@ type Engine struct {
 	hostTypes  *hostTypes
 	hostClient client.Client
 
-	// remembered are the tenants that kinds may remember something of; only the goroutine of follow uses it.
-	remembered map[types.UID]bool
+	// remembered are the tenants that kinds may remember something of, and the terms that it is of; only the goroutine of follow uses
+	// it.
+	remembered map[types.UID]int64
 
 	mu      sync.RWMutex
 	running map[types.UID]*tenantRun // protected by mu
@@ -100,7 +101,7 @@ func New(hostConfig *rest.Config, registry *tenants.Registry, kinds []Kind, opti
 	e := &Engine{
 		registry: registry, kinds: kinds, options: options, log: options.Logger, spaces: newSpaces(),
 		kindByID: map[string]int{}, running: map[types.UID]*tenantRun{}, ending: map[types.UID]bool{},
-		remembered: map[types.UID]bool{}, tooLargeUntil: map[types.UID]excess{}, room: newRoom(options.MaxTogether),
+		remembered: map[types.UID]int64{}, tooLargeUntil: map[types.UID]excess{}, room: newRoom(options.MaxTogether),
 		again: make(chan struct{}, 1), own: newOwnWrites(time.Now),
 	}
 	for index, kind := range kinds {
@@ -248,7 +249,8 @@ func firstError(errs ...error) error {
 func (e *Engine) follow(ctx context.Context, cacheFailed <-chan error) error {
 	changes := e.registry.Changes()
 	e.options.Shards.Follow(func(isGained func(types.UID) bool) {
-		e.options.Usage.Forget(isGained, unwatchedKinds...)
+		isNew := func(uid types.UID) bool { return isGained(uid) && !e.isKept(uid) }
+		e.options.Usage.Forget(isNew, unwatchedKinds...)
 		e.rematch()
 	})
 	for {

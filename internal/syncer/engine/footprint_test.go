@@ -45,7 +45,7 @@ func TestTooLargeIsTriedAgain(t *testing.T) {
 
 func TestTooLargeIsForgottenWithTheTenant(t *testing.T) {
 	e := &Engine{log: slog.New(slog.DiscardHandler), tooLargeUntil: map[types.UID]excess{}, again: make(chan struct{}, 1)}
-	e.remembered = map[types.UID]bool{"a": true, "b": true}
+	e.remembered = map[types.UID]int64{"a": 1, "b": 1}
 	e.tooLarge("a", e.ofOne())
 	e.tooLarge("b", e.ofAll())
 	e.forget("a")

@@ -104,6 +104,20 @@ func (q *queue) hold(uid types.UID, held bool) {
 	}
 }
 
+// pause holds a tenant's work and waits until none of it is being done.
+func (q *queue) pause(uid types.UID) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t, ok := q.tenants[uid]
+	if !ok {
+		return
+	}
+	t.held = true
+	for len(t.processing) > 0 {
+		q.changed.Wait()
+	}
+}
+
 // weigh says how many pieces of a tenant's work are handed out in one turn.
 func (q *queue) weigh(uid types.UID, weight int) {
 	q.mu.Lock()

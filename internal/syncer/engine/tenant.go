@@ -40,13 +40,13 @@ type tenantRun struct {
 	footprint *footprint
 	writes    *writeMeter
 
-	// serving ends when the tenant is let go, or is not this replica's any more; work on its keys must then end, wherever it
-	// comes from.
-	serving context.Context
-	stop    context.CancelFunc
-	// leave lets another replica have the tenant.
-	leave func()
-	group sync.WaitGroup
+	// term is the time of the tenant with this replica; what is remembered of it holds for no other.
+	term int64
+	turn atomic.Pointer[turn]
+	// living ends when the tenant is let go.
+	living context.Context
+	stop   context.CancelFunc
+	group  sync.WaitGroup
 
 	// watchConfig and callConfig reach the tenant for caches and for calls, callHTTP with the breaker.
 	watchConfig *rest.Config
@@ -56,6 +56,20 @@ type tenantRun struct {
 	types       map[string]*followed // protected by typesMu; by name
 	ended       bool                 // protected by typesMu: nothing new is followed
 }
+
+// turn is a part of a term in which the replica can work: while it is cut off from the host's API server, others may be about to take
+// over. What is only read goes on.
+type turn struct {
+	// serving ends with the turn; work on the tenant's keys must then end, wherever it comes from.
+	serving context.Context
+	// leave lets another replica have the tenant.
+	leave func()
+}
+
+func (r *tenantRun) serving() context.Context { return r.turn.Load().serving }
+
+// cutOffPoll is how often to look whether a turn can begin that nobody has told of.
+const cutOffPoll = time.Second
 
 // matchRegistry starts, updates and stops tenants so that those run that the registry says.
 func (e *Engine) matchRegistry(ctx context.Context) {
@@ -68,7 +82,7 @@ func (e *Engine) matchRegistry(ctx context.Context) {
 	for _, run := range e.runsWhere(func(*tenantRun) bool { return true }) {
 		tenant, ok := wanted[run.uid]
 		switch {
-		case run.serving.Err() != nil: // another replica's by now, which writes what kinds remember
+		case run.serving().Err() != nil && !e.takeTurn(run): // another replica's by now, which writes what kinds remember
 			e.stopRun(run)
 			e.forget(run.uid)
 		case !ok:
@@ -93,6 +107,39 @@ func (e *Engine) matchRegistry(ctx context.Context) {
 			e.log.Error("Cannot serve virtual cluster", "vcluster", tenant.Namespace+"/"+tenant.Name, "error", err)
 		}
 	}
+}
+
+// takeTurn begins another turn if it can, and otherwise ends the last one. It returns false if the term has ended.
+func (e *Engine) takeTurn(run *tenantRun) bool {
+	e.queue.pause(run.uid)
+	run.turn.Load().leave()
+	work, leave, ok := e.options.Shards.Enter(run.living, run.uid)
+	if !e.isKept(run.uid) {
+		if ok {
+			leave()
+		}
+		return false
+	}
+	if !ok {
+		time.AfterFunc(cutOffPoll, e.rematch)
+		return true
+	}
+	run.turn.Store(&turn{serving: work, leave: leave})
+	context.AfterFunc(work, e.rematch)
+	run.holdQueue()
+	e.log.Info("Serving virtual cluster again", "vcluster", run.name())
+	return true
+}
+
+// isKept tells whether a tenant is served, or was when the replica was cut off and may be again.
+func (e *Engine) isKept(uid types.UID) bool {
+	run, ok := e.tenantRun(uid)
+	return ok && run.term != 0 && run.term == e.options.Shards.Term(uid)
+}
+
+// holdQueue lets the tenant's keys go if they can be worked on.
+func (r *tenantRun) holdQueue() {
+	r.engine.queue.hold(r.uid, !r.synced.Load() || !r.tenant.Load().Ready || r.serving().Err() != nil)
 }
 
 // longDown is how long an API server may be away before its watches have backed off so far that it is quicker to begin
@@ -125,7 +172,8 @@ func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 		e.forget(tenant.UID)
 		return nil
 	}
-	run := &tenantRun{engine: e, uid: tenant.UID, types: map[string]*followed{}, leave: leave}
+	run := &tenantRun{engine: e, uid: tenant.UID, types: map[string]*followed{}, term: e.options.Shards.Term(tenant.UID)}
+	run.turn.Store(&turn{serving: work, leave: leave})
 	run.share = e.room.enter(func() { e.tooLarge(run.uid, e.ofAll()) })
 	run.footprint = newFootprint(e.options.MaxCached, run.share, func() { e.tooLarge(run.uid, e.ofOne()) })
 	run.writes = newWriteMeter(e.options.Writes, e.options.Pace.Share, time.Now, run.rest)
@@ -135,8 +183,8 @@ func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 		leave()
 		return err
 	}
-	ctx, run.stop = context.WithCancel(work)
-	run.serving = ctx
+	ctx, run.stop = context.WithCancel(ctx)
+	run.living = ctx
 	e.queue.open(run.uid)
 	e.queue.weigh(run.uid, tenant.Account.Weight())
 	if err := run.watch(ctx); err != nil {
@@ -150,7 +198,10 @@ func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 	e.log.Info("Serving virtual cluster", "vcluster", run.name())
 	// What is remembered of its namespaces may be of a time when another replica served it.
 	e.options.Namespaces.ForgetTenant(run.uid)
-	e.remembered[run.uid] = true
+	if e.remembered[run.uid] != run.term {
+		e.forget(run.uid) // others have had it meanwhile
+	}
+	e.remembered[run.uid] = run.term
 	e.mu.Lock()
 	e.running[run.uid] = run
 	e.mu.Unlock()
@@ -158,7 +209,7 @@ func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 		e.stopRun(run) // it has just been put to sleep by one who may have seen that nothing ran
 		return nil
 	}
-	context.AfterFunc(ctx, e.rematch)
+	context.AfterFunc(work, e.rematch)
 	run.group.Go(func() {
 		if err := run.cache.Start(ctx); err != nil && ctx.Err() == nil {
 			e.log.Error("Virtual cluster's cache ended", "vcluster", tenant.Namespace+"/"+tenant.Name, "error", err)
@@ -180,7 +231,7 @@ func (e *Engine) stopRun(run *tenantRun) {
 	run.group.Wait()
 	run.broadcaster.Shutdown()
 	run.share.end()
-	run.leave()
+	run.turn.Load().leave()
 	e.mu.Lock()
 	delete(e.ending, run.uid)
 	e.mu.Unlock()
@@ -202,7 +253,7 @@ func (e *Engine) forgetGone() {
 
 // forget makes the engine and the kinds forget a tenant.
 func (e *Engine) forget(uid types.UID) {
-	if !e.remembered[uid] {
+	if _, ok := e.remembered[uid]; !ok {
 		return
 	}
 	delete(e.remembered, uid)
@@ -313,7 +364,7 @@ func (r *tenantRun) begin(ctx context.Context) {
 	r.sweepHost(ctx)
 	r.synced.Store(true)
 	r.sweepAsked()
-	r.engine.queue.hold(r.uid, !r.tenant.Load().Ready)
+	r.holdQueue()
 	r.sweepKinds(ctx)
 }
 
@@ -321,15 +372,13 @@ func (r *tenantRun) begin(ctx context.Context) {
 func (r *tenantRun) update(tenant tenants.Tenant) {
 	before := r.tenant.Swap(&tenant)
 	r.engine.queue.weigh(r.uid, tenant.Account.Weight())
-	if r.synced.Load() {
-		r.engine.queue.hold(r.uid, !tenant.Ready)
-	}
+	r.holdQueue()
 	if before.ServiceAddress != tenant.ServiceAddress || !reflect.DeepEqual(before.Spec, tenant.Spec) ||
 		!before.Account.Equal(tenant.Account) || !bytes.Equal(before.RootCA, tenant.RootCA) {
 		// No longer than it is served: the sweep waits until its objects are known, and who lets it go waits for the sweep.
 		r.group.Go(func() {
-			r.sweepVirtual(r.serving)
-			r.sweepHost(r.serving)
+			r.sweepVirtual(r.living)
+			r.sweepHost(r.living)
 			r.sweepAsked()
 		})
 	}

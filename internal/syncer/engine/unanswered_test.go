@@ -153,7 +153,8 @@ func asker(done func(*Scope, error)) Kind {
 // serve adds a tenant to an engine that is not run, and returns its run.
 func serve(t *testing.T, e *Engine, uid types.UID, url string) *tenantRun {
 	t.Helper()
-	run := &tenantRun{engine: e, uid: uid, serving: t.Context()}
+	run := &tenantRun{engine: e, uid: uid}
+	run.turn.Store(&turn{serving: t.Context()})
 	run.tenant.Store(&tenants.Tenant{ID: "x7k2p2q4", UID: uid, Namespace: "demo", Name: string(uid)})
 	if err := run.connect(&rest.Config{Host: url}); err != nil {
 		t.Fatal(err)

@@ -60,7 +60,7 @@ func (e *Engine) process(ctx context.Context, it item, park func()) time.Duratio
 	kind, scope, started := e.kinds[it.kind], run.scope(), time.Now()
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
-	defer context.AfterFunc(run.serving, cancel)()
+	defer context.AfterFunc(run.serving(), cancel)()
 	ctx, release := holding(ctx) // what is read for the key may be kept until it is done
 	defer release()
 	tried := &attempt{kind: kind.Name, metrics: e.metrics, why: it.why, writes: run.writes, own: e.own}
@@ -87,8 +87,8 @@ func (e *Engine) process(ctx context.Context, it item, park func()) time.Duratio
 
 // notAnswered keeps a key apart that the tenant's API server gave no answer to. It comes again as a probe.
 func (e *Engine) notAnswered(run *tenantRun, it item, err error) time.Duration {
-	if run.serving.Err() != nil {
-		return 0 // the tenant is being let go; its keys come again when it is taken up
+	if run.serving().Err() != nil {
+		return retryFirst // in the next turn, if there is one
 	}
 	kind := e.kinds[it.kind]
 	e.metrics.failures.WithLabelValues(kind.Name, "unanswered").Inc()
@@ -134,8 +134,8 @@ func (e *Engine) fail(ctx context.Context, run *tenantRun, scope *Scope, it item
 		e.tell(ctx, scope, kind, it.key, refusal)
 		return backOff(failures, refusedFirst)
 	}
-	if run.serving.Err() != nil {
-		return 0 // the tenant is being let go; its keys come again when it is taken up
+	if run.serving().Err() != nil {
+		return retryFirst // in the next turn, if there is one
 	}
 	if errors.Is(err, errPanic) {
 		e.metrics.failures.WithLabelValues(kind.Name, "panic").Inc()

@@ -2,12 +2,16 @@ package integration
 
 import (
 	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	typedcoordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/matryoshka-dev/matryoshka/internal/shards"
@@ -17,13 +21,19 @@ import (
 // replica is an engine that serves what is in its shards.
 type replica struct {
 	engine *engine.Engine
+	share  *shards.Shards
+	// cutOff keeps the replica from its Lease, as long as it is true.
+	cutOff *atomic.Bool
 	// stop ends both together, as the end of a process does.
 	stop func()
 }
 
 func (w *world) startReplica(t *testing.T, name string) replica {
 	t.Helper()
-	leases, err := typedcoordinationv1.NewForConfig(w.hostConfig)
+	cutOff := &atomic.Bool{}
+	config := rest.CopyConfig(w.hostConfig)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &gate{isClosed: cutOff, next: next} })
+	leases, err := typedcoordinationv1.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +59,20 @@ func (w *world) startReplica(t *testing.T, name string) replica {
 		stopEngine()
 	}
 	t.Cleanup(stop)
-	return replica{served, stop}
+	return replica{served, share, cutOff, stop}
+}
+
+// gate lets calls through unless it is closed.
+type gate struct {
+	isClosed *atomic.Bool
+	next     http.RoundTripper
+}
+
+func (g *gate) RoundTrip(request *http.Request) (*http.Response, error) {
+	if g.isClosed.Load() {
+		return nil, errors.New("the gate is closed")
+	}
+	return g.next.RoundTrip(request)
 }
 
 func plainService(name string) *corev1.Service {
@@ -88,4 +111,74 @@ func TestHandover(t *testing.T) {
 	third := w.startReplica(t, "third")
 	second.stop()
 	w.isServed(t, third.engine)
+}
+
+// readings counts what begins to read all objects of a kind from a tenant.
+type readings struct {
+	next  http.RoundTripper
+	count atomic.Int64
+}
+
+func (r *readings) RoundTrip(request *http.Request) (*http.Response, error) {
+	if query := request.URL.Query(); query.Has("watch") || query.Has("limit") {
+		r.count.Add(1)
+	}
+	return r.next.RoundTrip(request)
+}
+
+// TestCutOffReplica: a replica that cannot renew its Lease stops to work for its tenants. If nobody has taken them meanwhile it goes on,
+// and has not read anything anew: when its host is slow for want of CPU, that would keep it slow.
+func TestCutOffReplica(t *testing.T) {
+	w := newWorld(t)
+	hostNamespace := w.namespace(t, "shared")
+	counted := &readings{}
+	config := rest.CopyConfig(w.tenant.VirtualConfig)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		counted.next = next
+		return counted
+	})
+	w.tenant.VirtualConfig = config
+	first := w.startReplica(t, "first")
+	w.isServed(t, first.engine)
+	isCopied := func(name string) {
+		t.Helper()
+		await(t, w.host, client.ObjectKey{Namespace: hostNamespace, Name: name}, &corev1.Service{}, func(*corev1.Service) error { return nil })
+	}
+	create(t, w.virtual, plainService("before"))
+	isCopied("before")
+	before := counted.count.Load()
+
+	first.isCutOff(t, w)
+	create(t, w.virtual, plainService("meanwhile"))
+	first.cutOff.Store(false)
+	isCopied("meanwhile")
+	if after := counted.count.Load(); before == 0 || after != before {
+		t.Errorf("%d readings had begun, and %d more when it went on", before, after-before)
+	}
+
+	first.isCutOff(t, w)
+	second := w.startReplica(t, "second")
+	w.isServed(t, second.engine)
+	create(t, w.virtual, plainService("taken"))
+	isCopied("taken")
+	first.cutOff.Store(false)
+	eventually(t, "the first replica lets go of the tenant", func() error {
+		return expect(!first.engine.Synced(w.tenant.UID), "it serves it still")
+	})
+}
+
+// isCutOff waits until the replica does not work for the tenant any more. It keeps what it knows.
+func (r replica) isCutOff(t *testing.T, w *world) {
+	t.Helper()
+	r.cutOff.Store(true)
+	eventually(t, "the replica may not work", func() error {
+		_, leave, ok := r.share.Enter(t.Context(), w.tenant.UID)
+		if ok {
+			leave()
+		}
+		return expect(!ok, "it may")
+	})
+	if !r.engine.Synced(w.tenant.UID) {
+		t.Error("the replica has dropped what it knows of the tenant")
+	}
 }
