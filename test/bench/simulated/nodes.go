@@ -26,7 +26,6 @@ import (
 )
 
 const (
-	workers = 8
 	// renewEvery is how often the leases are renewed: well within the 40 seconds after which a node counts as lost.
 	renewEvery  = 10 * time.Second
 	callTimeout = 30 * time.Second
@@ -39,18 +38,21 @@ type Nodes struct {
 	count      int
 	readyAfter time.Duration
 
-	pods    corelisters.PodLister
-	queue   workqueue.TypedRateLimitingInterface[cache.ObjectName]
+	pods corelisters.PodLister
+	// queues are the nodes' own, by their names: a kubelet tells of one pod after the other, and does not wait for other nodes.
+	queues  map[string]queue
 	numbers atomic.Int64
 	running sync.WaitGroup
 	cancel  context.CancelFunc
 }
 
+type queue = workqueue.TypedRateLimitingInterface[cache.ObjectName]
+
 // Start makes the nodes and returns when pods can be placed on them. A pod is Ready so long after it was bound.
 func Start(ctx context.Context, hostClient kubernetes.Interface, count int, readyAfter time.Duration) (*Nodes, error) {
-	n := &Nodes{
-		hostClient: hostClient, count: count, readyAfter: readyAfter,
-		queue: workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[cache.ObjectName]()),
+	n := &Nodes{hostClient: hostClient, count: count, readyAfter: readyAfter, queues: map[string]queue{}}
+	for index := range count {
+		n.queues[nodeName(index)] = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[cache.ObjectName]())
 	}
 	// The work goes on while the measurement that began it is being cleaned up; Stop ends it.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -82,12 +84,14 @@ func (n *Nodes) run(ctx context.Context) error {
 	factory.StartWithContext(ctx)
 	n.running.Go(func() {
 		<-ctx.Done()
-		n.queue.ShutDown()
+		for _, queue := range n.queues {
+			queue.ShutDown()
+		}
 		factory.Shutdown()
 	})
-	for range workers {
+	for _, queue := range n.queues {
 		n.running.Go(func() {
-			for n.work(ctx) {
+			for n.work(ctx, queue) {
 			}
 		})
 	}
@@ -97,28 +101,32 @@ func (n *Nodes) run(ctx context.Context) error {
 // enqueue looks at a pod again when it is time for its next step.
 func (n *Nodes) enqueue(object any) {
 	pod, ok := object.(*corev1.Pod)
-	if !ok || !isOurs(pod) {
+	if !ok {
+		return
+	}
+	queue, ok := n.queues[pod.Spec.NodeName]
+	if !ok {
 		return
 	}
 	switch key := cache.MetaObjectToName(pod); {
 	case pod.DeletionTimestamp != nil:
-		n.queue.Add(key)
+		queue.Add(key)
 	case !isReady(pod):
-		n.queue.AddAfter(key, n.readyAfter)
+		queue.AddAfter(key, n.readyAfter)
 	}
 }
 
-func (n *Nodes) work(ctx context.Context) bool {
-	key, isShutDown := n.queue.Get()
+func (n *Nodes) work(ctx context.Context, queue queue) bool {
+	key, isShutDown := queue.Get()
 	if isShutDown {
 		return false
 	}
-	defer n.queue.Done(key)
+	defer queue.Done(key)
 	if err := n.advance(ctx, key); err != nil {
-		n.queue.AddRateLimited(key)
+		queue.AddRateLimited(key)
 		return true
 	}
-	n.queue.Forget(key)
+	queue.Forget(key)
 	return true
 }
 

@@ -3,13 +3,10 @@ package simulated
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
-
-func isOurs(pod *corev1.Pod) bool { return strings.HasPrefix(pod.Spec.NodeName, mark+"-") }
 
 func isReady(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.Conditions {
