@@ -116,15 +116,24 @@ func (r *Reconciler) notReady(ctx context.Context, vc *clusterv1alpha1.VirtualCl
 	return after
 }
 
-// controlPods are the control plane's pods that are not going away.
-func (r *Reconciler) controlPods(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) ([]corev1.Pod, error) {
+// allControlPods are the control plane's pods, those that are going away included.
+func (r *Reconciler) allControlPods(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) ([]corev1.Pod, error) {
 	var list corev1.PodList
 	err := r.cached.List(ctx, &list, client.InNamespace(mapping.ControlNamespace(vc.Status.ID)), client.MatchingLabels(podLabels(vc)))
 	if err != nil {
 		return nil, fmt.Errorf("list the pods of the control plane: %w", err)
 	}
+	return list.Items, nil
+}
+
+// controlPods are the control plane's pods that are not going away.
+func (r *Reconciler) controlPods(ctx context.Context, vc *clusterv1alpha1.VirtualCluster) ([]corev1.Pod, error) {
+	all, err := r.allControlPods(ctx, vc)
+	if err != nil {
+		return nil, err
+	}
 	var pods []corev1.Pod
-	for _, pod := range list.Items {
+	for _, pod := range all {
 		if pod.DeletionTimestamp.IsZero() {
 			pods = append(pods, pod)
 		}

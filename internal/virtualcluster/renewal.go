@@ -23,7 +23,7 @@ func (r *Reconciler) reportRenewal(ctx context.Context, vc *clusterv1alpha1.Virt
 	if renewal == renewalOf(vc.Status.CredentialsRenewed) || renewal != renewalOf(vc.Spec.RenewCredentials) {
 		return nil
 	}
-	pods, err := r.controlPods(ctx, vc)
+	pods, err := r.allControlPods(ctx, vc)
 	if err != nil {
 		return err
 	}

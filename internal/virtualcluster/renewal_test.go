@@ -62,6 +62,12 @@ func TestRenewal(t *testing.T) {
 	})
 	env.signsTokensBy(t, vc)
 	env.checkKubeconfig(t, vc)
+
+	// Whoever asks by an older clock is told; otherwise nothing would happen.
+	vc.Spec.RenewCredentials = &metav1.Time{Time: vc.Spec.RenewCredentials.Add(-time.Hour)}
+	if err := env.admin.Update(t.Context(), vc); err == nil || !strings.Contains(err.Error(), "can only be moved to a later time") {
+		t.Errorf("a renewal of an earlier time: %v", err)
+	}
 }
 
 // signsTokensBy checks that the registry names the key that the API server signs tokens by.

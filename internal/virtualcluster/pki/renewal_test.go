@@ -55,12 +55,12 @@ func TestRenewal(t *testing.T) {
 }
 
 func TestRenewalIsDoneOnce(t *testing.T) {
-	const once, again = "2026-05-01T13:00:00Z", "2026-05-01T14:00:00Z"
+	const earlier, once, again = "2026-05-01T12:00:00Z", "2026-05-01T13:00:00Z", "2026-05-01T14:00:00Z"
 	renewed := renew(t, newTenant(t).AgentFiles(), once)
 	for name, tc := range map[string]struct {
 		renewal string
 		isNew   bool
-	}{"Same": {once, false}, "NoneAskedFor": {"", false}, "Another": {again, true}} {
+	}{"Same": {once, false}, "NoneAskedFor": {"", false}, "Another": {again, true}, "OfOneWhoIsBehind": {earlier, false}} {
 		t.Run(name, func(t *testing.T) {
 			next := renew(t, renewed.AgentFiles(), tc.renewal)
 			if isNew := next.Fingerprint() != renewed.Fingerprint(); isNew != tc.isNew {

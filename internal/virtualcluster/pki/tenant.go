@@ -109,9 +109,10 @@ func (t *Tenant) ensureServiceAccountKey(current []byte) error {
 }
 
 // Renew makes anew what people and programs of a tenant are known by, its client CA and its ServiceAccount key, unless that was
-// done for this renewal. What they know the tenant's API server by stays.
+// done for this renewal or a later one: renewals are named by times in RFC 3339, UTC, and whoever asks may be behind. Empty asks for
+// none. What they know the tenant's API server by stays.
 func (t *Tenant) Renew(renewal, id string, now time.Time) error {
-	if renewal == "" || renewal == t.renewal {
+	if renewal <= t.renewal {
 		return nil
 	}
 	authority, err := ensureAuthority(nil, nil, id+" client", now)
