@@ -123,6 +123,9 @@ func TestLeavingWaitsForWork(t *testing.T) {
 	})
 }
 
+// afterTime is when the time is certainly over of a Lease that is not renewed.
+const afterTime = fenceAfter + time.Millisecond
+
 // TestTerm: a term lasts as long as nobody else can have had the shard.
 func TestTerm(t *testing.T) {
 	t.Parallel()
@@ -131,16 +134,16 @@ func TestTerm(t *testing.T) {
 		happen func(h *holdings)
 		isOver bool // until the replica takes the shard again
 	}{
-		"CutOff":            {func(h *holdings) { pass(fenceAfter) }, false},
-		"CutOffTwice":       {func(h *holdings) { pass(fenceAfter); h.renewed(time.Now()); pass(fenceAfter) }, false},
-		"StillItsOwn":       {func(h *holdings) { pass(fenceAfter); h.stillOwn([]int{shard}) }, false},
-		"TakenByOthers":     {func(h *holdings) { pass(fenceAfter); h.stillOwn([]int{other}) }, true},
+		"CutOff":            {func(h *holdings) { pass(afterTime) }, false},
+		"CutOffTwice":       {func(h *holdings) { pass(afterTime); h.renewed(time.Now()); pass(afterTime) }, false},
+		"StillItsOwn":       {func(h *holdings) { pass(afterTime); h.stillOwn([]int{shard}) }, false},
+		"TakenByOthers":     {func(h *holdings) { pass(afterTime); h.stillOwn([]int{other}) }, true},
 		"OthersInTheTable":  {func(h *holdings) { h.stillOwn(nil) }, false}, // the table is behind; what is held is held
 		"GivenUp":           {func(h *holdings) { h.let([]int{shard}); h.forget([]int{shard}) }, true},
 		"ChangedBySomebody": {func(h *holdings) { h.forget([]int{shard}) }, true},
-		"CutOffAsItLeaves":  {func(h *holdings) { h.let([]int{shard}); pass(fenceAfter) }, true},
+		"CutOffAsItLeaves":  {func(h *holdings) { h.let([]int{shard}); pass(afterTime) }, true},
 		"OnlyOthersTaken": {func(h *holdings) {
-			pass(fenceAfter)
+			pass(afterTime)
 			h.renewed(time.Now())
 			session, _ := h.validity()
 			h.take(session, []int{other})

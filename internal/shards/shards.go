@@ -151,6 +151,7 @@ func (s *Shards) balance(ctx context.Context) error {
 		if seen, _ = s.view.now(); !isStillDead(seen, next.dead) {
 			return nil
 		}
+		s.stillOwn(seen.table.holders[s.name])
 		if next = makePlan(s.name, seen, serving, leaving, left); len(next.foreign) > 0 {
 			return nil
 		}

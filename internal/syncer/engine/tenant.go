@@ -41,8 +41,9 @@ type tenantRun struct {
 	writes    *writeMeter
 
 	// term is the time of the tenant with this replica; what is remembered of it holds for no other.
-	term int64
-	turn atomic.Pointer[turn]
+	term    int64
+	turn    atomic.Pointer[turn]
+	holding sync.Mutex
 	// living ends when the tenant is let go.
 	living context.Context
 	stop   context.CancelFunc
@@ -79,6 +80,7 @@ func (e *Engine) matchRegistry(ctx context.Context) {
 			wanted[tenant.UID] = tenant
 		}
 	}
+	isCutOff := false
 	for _, run := range e.runsWhere(func(*tenantRun) bool { return true }) {
 		tenant, ok := wanted[run.uid]
 		switch {
@@ -95,7 +97,11 @@ func (e *Engine) matchRegistry(ctx context.Context) {
 		default:
 			delete(wanted, run.uid)
 			run.update(tenant)
+			isCutOff = isCutOff || run.serving().Err() != nil
 		}
+	}
+	if isCutOff {
+		e.cutOffPoll.Reset(cutOffPoll)
 	}
 	e.forgetGone()
 	for _, tenant := range wanted {
@@ -109,7 +115,7 @@ func (e *Engine) matchRegistry(ctx context.Context) {
 	}
 }
 
-// takeTurn begins another turn if it can, and otherwise ends the last one. It returns false if the term has ended.
+// takeTurn begins another turn if it can, and otherwise leaves the last one: it is tried again. It returns false if the term has ended.
 func (e *Engine) takeTurn(run *tenantRun) bool {
 	e.queue.pause(run.uid)
 	run.turn.Load().leave()
@@ -121,7 +127,6 @@ func (e *Engine) takeTurn(run *tenantRun) bool {
 		return false
 	}
 	if !ok {
-		time.AfterFunc(cutOffPoll, e.rematch)
 		return true
 	}
 	run.turn.Store(&turn{serving: work, leave: leave})
@@ -139,6 +144,8 @@ func (e *Engine) isKept(uid types.UID) bool {
 
 // holdQueue lets the tenant's keys go if they can be worked on.
 func (r *tenantRun) holdQueue() {
+	r.holding.Lock() // so that the last one has looked last
+	defer r.holding.Unlock()
 	r.engine.queue.hold(r.uid, !r.synced.Load() || !r.tenant.Load().Ready || r.serving().Err() != nil)
 }
 
@@ -167,27 +174,29 @@ func (e *Engine) stopAll() {
 
 // startRun serves a tenant, if it is this replica's.
 func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
-	work, leave, ok := e.options.Shards.Enter(ctx, tenant.UID)
+	run := &tenantRun{engine: e, uid: tenant.UID, types: map[string]*followed{}}
+	run.living, run.stop = context.WithCancel(ctx)
+	work, leave, ok := e.options.Shards.Enter(run.living, tenant.UID)
 	if !ok {
+		run.stop()
 		e.forget(tenant.UID)
 		return nil
 	}
-	run := &tenantRun{engine: e, uid: tenant.UID, types: map[string]*followed{}, term: e.options.Shards.Term(tenant.UID)}
+	run.term = e.options.Shards.Term(tenant.UID)
 	run.turn.Store(&turn{serving: work, leave: leave})
 	run.share = e.room.enter(func() { e.tooLarge(run.uid, e.ofAll()) })
 	run.footprint = newFootprint(e.options.MaxCached, run.share, func() { e.tooLarge(run.uid, e.ofOne()) })
 	run.writes = newWriteMeter(e.options.Writes, e.options.Pace.Share, time.Now, run.rest)
 	run.tenant.Store(&tenant)
 	if err := run.connect(tenant.VirtualConfig); err != nil {
+		run.stop()
 		run.share.end()
 		leave()
 		return err
 	}
-	ctx, run.stop = context.WithCancel(ctx)
-	run.living = ctx
 	e.queue.open(run.uid)
 	e.queue.weigh(run.uid, tenant.Account.Weight())
-	if err := run.watch(ctx); err != nil {
+	if err := run.watch(run.living); err != nil {
 		run.stop()
 		e.queue.drop(run.uid)
 		run.broadcaster.Shutdown()
@@ -199,7 +208,9 @@ func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 	// What is remembered of its namespaces may be of a time when another replica served it.
 	e.options.Namespaces.ForgetTenant(run.uid)
 	if e.remembered[run.uid] != run.term {
-		e.forget(run.uid) // others have had it meanwhile
+		// Others have had it meanwhile.
+		e.forget(run.uid)
+		e.options.Usage.Forget(func(uid types.UID) bool { return uid == run.uid }, unwatchedKinds...)
 	}
 	e.remembered[run.uid] = run.term
 	e.mu.Lock()
@@ -211,11 +222,11 @@ func (e *Engine) startRun(ctx context.Context, tenant tenants.Tenant) error {
 	}
 	context.AfterFunc(work, e.rematch)
 	run.group.Go(func() {
-		if err := run.cache.Start(ctx); err != nil && ctx.Err() == nil {
+		if err := run.cache.Start(run.living); err != nil && run.living.Err() == nil {
 			e.log.Error("Virtual cluster's cache ended", "vcluster", tenant.Namespace+"/"+tenant.Name, "error", err)
 		}
 	})
-	run.group.Go(func() { run.begin(ctx) })
+	run.group.Go(func() { run.begin(run.living) })
 	return nil
 }
 

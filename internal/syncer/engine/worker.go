@@ -57,6 +57,9 @@ func (e *Engine) process(ctx context.Context, it item, park func()) time.Duratio
 	if !ok {
 		return 0
 	}
+	if run.serving().Err() != nil {
+		return e.inNextTurn(it)
+	}
 	kind, scope, started := e.kinds[it.kind], run.scope(), time.Now()
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
@@ -74,6 +77,9 @@ func (e *Engine) process(ctx context.Context, it item, park func()) time.Duratio
 	e.metrics.waited.WithLabelValues(kind.Name).Observe(started.Sub(it.queuedAt).Seconds())
 	e.metrics.worked.WithLabelValues(kind.Name).Observe(time.Since(started).Seconds())
 	e.settlePutBack(ctx, scope, it, tried)
+	if err != nil && run.serving().Err() != nil {
+		return e.inNextTurn(it)
+	}
 	if err != nil && tried.lacksAnswer.Load() {
 		return e.notAnswered(run, it, err)
 	}
@@ -85,11 +91,14 @@ func (e *Engine) process(ctx context.Context, it item, park func()) time.Duratio
 	return e.fail(ctx, run, scope, it, err)
 }
 
+// inNextTurn keeps a key that could not be worked on, or not to the end, since the replica was cut off or the tenant is let go.
+func (e *Engine) inNextTurn(it item) time.Duration {
+	e.queue.keep(it, it.why)
+	return cutOffPoll
+}
+
 // notAnswered keeps a key apart that the tenant's API server gave no answer to. It comes again as a probe.
 func (e *Engine) notAnswered(run *tenantRun, it item, err error) time.Duration {
-	if run.serving().Err() != nil {
-		return retryFirst // in the next turn, if there is one
-	}
 	kind := e.kinds[it.kind]
 	e.metrics.failures.WithLabelValues(kind.Name, "unanswered").Inc()
 	e.queue.keep(it, it.why)
@@ -133,9 +142,6 @@ func (e *Engine) fail(ctx context.Context, run *tenantRun, scope *Scope, it item
 		e.log.Debug("Object is not on the host", "kind", kind.Name, "vcluster", run.name(), "key", it.key.String(), "error", err)
 		e.tell(ctx, scope, kind, it.key, refusal)
 		return backOff(failures, refusedFirst)
-	}
-	if run.serving().Err() != nil {
-		return retryFirst // in the next turn, if there is one
 	}
 	if errors.Is(err, errPanic) {
 		e.metrics.failures.WithLabelValues(kind.Name, "panic").Inc()
