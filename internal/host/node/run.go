@@ -147,7 +147,13 @@ func startOthers(g *group, config Config, files pki.Files, report *phases, apiSe
 	// These have rights without RBAC, whose first objects the API server still has to make: they start beside that.
 	layout, node := config.Layout, config.node()
 	g.startKubelet(node, files, policies.Fence)
-	g.start("kube-controller-manager", func(ctx context.Context) error { return runControllers(ctx, files) })
+	g.start("kube-controller-manager", func(ctx context.Context) error {
+		// It waits itself before it does anything, but gives up after ten seconds, which a busy machine can take.
+		if err := waitForAPI(ctx, client); err != nil {
+			return err
+		}
+		return runControllers(ctx, files)
+	})
 	dnsStarted := make(chan struct{})
 	g.start("cluster DNS", func(ctx context.Context) error {
 		return dns.Run(ctx, dns.Config{
