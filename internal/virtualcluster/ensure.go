@@ -158,7 +158,7 @@ func (r *Reconciler) ensurePKI(ctx context.Context, vc *clusterv1alpha1.VirtualC
 		if tenant, err = pki.EnsureTenant(current, vc.Status.ID, now); err != nil {
 			return nil, err
 		}
-		if err := tenant.Renew(renewalOf(vc.Spec.RenewCredentials), vc.Status.ID, now); err != nil {
+		if err := r.renew(ctx, vc, tenant, now); err != nil {
 			return nil, fmt.Errorf("renew the credentials: %w", err)
 		}
 		return tenant.AgentFiles(), nil

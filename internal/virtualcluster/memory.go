@@ -87,5 +87,7 @@ func (m *memory) keep(uid types.UID, term int64) {
 func (m *memory) forget(uid types.UID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.byUID, uid)
+	if entry, ok := m.byUID[uid]; ok {
+		m.byUID[uid] = &remembered{term: entry.term}
+	}
 }

@@ -63,11 +63,9 @@ func TestRenewal(t *testing.T) {
 	env.signsTokensBy(t, vc)
 	env.checkKubeconfig(t, vc)
 
-	// Whoever asks by an older clock is told; otherwise nothing would happen.
-	vc.Spec.RenewCredentials = &metav1.Time{Time: vc.Spec.RenewCredentials.Add(-time.Hour)}
-	if err := env.admin.Update(t.Context(), vc); err == nil || !strings.Contains(err.Error(), "can only be moved to a later time") {
-		t.Errorf("a renewal of an earlier time: %v", err)
-	}
+	// Who has to leave must not be able to make this the last one.
+	env.renewed(t, vc, time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC))
+	env.renewed(t, vc, time.Date(2026, 5, 1, 13, 0, 0, 0, time.UTC))
 }
 
 // signsTokensBy checks that the registry names the key that the API server signs tokens by.
@@ -100,4 +98,17 @@ func (e *environment) signsTokensBy(t *testing.T, vc *clusterv1alpha1.VirtualClu
 	if err := json.Unmarshal(content, &header); err != nil || header.KeyID == "" || header.KeyID != keyID {
 		t.Errorf("the token is signed by key %q (%v), the registry says %q", header.KeyID, err, keyID)
 	}
+}
+
+// renewed asks for a renewal and waits until the registry has other credentials.
+func (e *environment) renewed(t *testing.T, vc *clusterv1alpha1.VirtualCluster, at time.Time) {
+	t.Helper()
+	before, _ := e.registry.ByUID(vc.UID)
+	e.change(t, vc.Name, func(vc *clusterv1alpha1.VirtualCluster) { vc.Spec.RenewCredentials = &metav1.Time{Time: at} })
+	e.eventually(t, "the registry has the credentials of "+at.String(), func() error {
+		if now, _ := e.registry.ByUID(vc.UID); now.TokenKeyID == before.TokenKeyID {
+			return fmt.Errorf("it has key %q still", now.TokenKeyID)
+		}
+		return nil
+	})
 }

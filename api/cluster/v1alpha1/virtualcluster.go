@@ -48,7 +48,6 @@ type VirtualClusterList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.store) || !has(oldSelf.store) || self.store.type == oldSelf.store.type",message="spec.store.type cannot be changed: the data of one store is not moved into another; create a new virtual cluster"
 // +kubebuilder:validation:XValidation:rule="!has(self.replicas) || self.replicas == 1 || !has(self.store) || !(self.store.type in ['sqlite', 'memory'])",message="spec.replicas above 1 needs a store that several replicas can share; sqlite and memory belong to one replica"
 // +kubebuilder:validation:XValidation:rule="(has(self.scheduling) ? self.scheduling : 'host') == (has(oldSelf.scheduling) ? oldSelf.scheduling : 'host')",message="spec.scheduling cannot be changed: pods that run were placed by the other scheduler; create a new virtual cluster"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.renewCredentials) || !has(self.renewCredentials) || self.renewCredentials >= oldSelf.renewCredentials",message="spec.renewCredentials can only be moved to a later time: it says which renewal has been asked for"
 // +kubebuilder:validation:XValidation:rule="!has(self.scheduling) || self.scheduling != 'tenant' || !has(self.nodes) || !has(self.nodes.mode) || self.nodes.mode == 'all'",message="spec.scheduling tenant needs spec.nodes.mode all: a scheduler of the tenant's own chooses among the nodes that it sees"
 type VirtualClusterSpec struct {
 	// Replicas of the control plane. The stores sqlite and memory allow exactly one.
@@ -102,9 +101,9 @@ type VirtualClusterSpec struct {
 	// connection to it wakes it. Nil means that it sleeps only with its space. One with the store memory cannot sleep.
 	Sleep *tenancyv1alpha1.Sleep `json:"sleep,omitempty"`
 
-	// RenewCredentials, when it is set or moved to a later time, has all credentials made anew, once: kubeconfigs, certificates that
-	// the virtual cluster has signed and tokens of its ServiceAccounts that were made before are refused from then on. The API
-	// server is restarted for it. It is done at once, whatever the time; `matry renew` takes the present one.
+	// RenewCredentials, when it is set or changed, has all credentials made anew, once: kubeconfigs, certificates that the virtual
+	// cluster has signed and tokens of its ServiceAccounts that were made before are refused from then on. The API server is
+	// restarted for it. It is done at once, whatever the time; `matry renew` takes the present one.
 	//
 	// +optional
 	RenewCredentials *metav1.Time `json:"renewCredentials,omitempty"`

@@ -29,11 +29,7 @@ func NewRenew(streams genericiooptions.IOStreams, target *hostcluster.Target) *c
 func renew() change.Verb {
 	return change.Verb{
 		Past: "asked to renew its credentials", Phase: "has new credentials",
-		Patch: func(object client.Object, now time.Time) (map[string]any, error) {
-			// The clock that the last renewal was asked by may have been ahead.
-			if vc, ok := object.(*clusterv1alpha1.VirtualCluster); ok && vc.Spec.RenewCredentials != nil && !now.After(vc.Spec.RenewCredentials.Time) {
-				now = vc.Spec.RenewCredentials.Add(time.Second)
-			}
+		Patch: func(_ client.Object, now time.Time) (map[string]any, error) {
 			return map[string]any{"spec": map[string]any{"renewCredentials": now.UTC().Format(time.RFC3339)}}, nil
 		},
 		Done: func(object client.Object) bool {

@@ -60,7 +60,7 @@ func TestRenewalIsDoneOnce(t *testing.T) {
 	for name, tc := range map[string]struct {
 		renewal string
 		isNew   bool
-	}{"Same": {once, false}, "NoneAskedFor": {"", false}, "Another": {again, true}, "OfOneWhoIsBehind": {earlier, false}} {
+	}{"Same": {once, false}, "NoneAskedFor": {"", false}, "Another": {again, true}, "Earlier": {earlier, true}} {
 		t.Run(name, func(t *testing.T) {
 			next := renew(t, renewed.AgentFiles(), tc.renewal)
 			if isNew := next.Fingerprint() != renewed.Fingerprint(); isNew != tc.isNew {

@@ -108,11 +108,14 @@ func (t *Tenant) ensureServiceAccountKey(current []byte) error {
 	return err
 }
 
-// Renew makes anew what people and programs of a tenant are known by, its client CA and its ServiceAccount key, unless that was
-// done for this renewal or a later one: renewals are named by times in RFC 3339, UTC, and whoever asks may be behind. Empty asks for
-// none. What they know the tenant's API server by stays.
+// Lacks tells whether a renewal has to be done. Renewals have names and no order: whoever may ask for one must not be able to name one
+// after which there is no other. Empty is none.
+func (t *Tenant) Lacks(renewal string) bool { return renewal != "" && renewal != t.renewal }
+
+// Renew makes anew what people and programs of a tenant are known by, its client CA and its ServiceAccount key, if it lacks this
+// renewal. What they know the tenant's API server by stays.
 func (t *Tenant) Renew(renewal, id string, now time.Time) error {
-	if renewal <= t.renewal {
+	if !t.Lacks(renewal) {
 		return nil
 	}
 	authority, err := ensureAuthority(nil, nil, id+" client", now)
