@@ -16,8 +16,9 @@ type Shares interface {
 	// such time has. It goes on while the replica is cut off from the API server, when Enter refuses, as long as it is not
 	// known that somebody else has taken it. 0 means that it is not this replica's.
 	Term(virtualCluster types.UID) int64
-	// Follow makes gained be called whenever shards were gained, after they can be entered. isGained tells whether a virtual
-	// cluster is in one of them. It must return soon, and may be called at once.
+	// Follow makes gained be called whenever shards were gained, after they can be entered, and whenever terms have ended while the
+	// replica was cut off. isGained tells whether a virtual cluster is in a shard that was gained. It must return soon, and may be
+	// called at once.
 	Follow(gained func(isGained func(virtualCluster types.UID) bool))
 }
 

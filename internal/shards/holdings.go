@@ -162,6 +162,7 @@ func (h *holdings) drop() {
 
 // take begins to hold shards, if the session still lasts in which the table was written. It returns those that are new.
 func (h *holdings) take(session int, shards []int) (taken []int) {
+	haveEnded := false
 	h.mu.Lock()
 	if session == h.session && h.isValid() {
 		for _, shard := range shards {
@@ -175,34 +176,45 @@ func (h *holdings) take(session int, shards []int) (taken []int) {
 				h.terms[shard] = h.lastTerm
 			}
 		}
-		h.endTerms(shards)
+		haveEnded = h.endTerms(shards)
 	}
+	h.mu.Unlock()
+	if len(taken) > 0 || haveEnded {
+		h.tell(taken)
+	}
+	return taken
+}
+
+// tell calls the followers. It must be called without mu.
+func (h *holdings) tell(taken []int) {
+	h.mu.Lock()
 	follow := slices.Clone(h.follow)
 	h.mu.Unlock()
-	if len(taken) == 0 {
-		return nil
-	}
 	for _, gained := range follow {
 		gained(func(virtualCluster types.UID) bool { return slices.Contains(taken, Of(virtualCluster)) })
 	}
-	return taken
 }
 
 // stillOwn says which shards are this replica's by the table. What it does not hold and is not in there, somebody else has had.
 // Only this replica itself writes its name to a shard, so what is in there after the replica was cut off has been its own all the time.
 func (h *holdings) stillOwn(shards []int) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.endTerms(shards)
+	haveEnded := h.endTerms(shards)
+	h.mu.Unlock()
+	if haveEnded {
+		h.tell(nil)
+	}
 }
 
-// endTerms ends the terms of all other shards that are not held. It must be called with mu held.
-func (h *holdings) endTerms(others []int) {
+// endTerms ends the terms of all other shards that are not held, and tells whether there were any. It must be called with mu held.
+func (h *holdings) endTerms(others []int) (haveEnded bool) {
 	for shard := range h.terms {
 		if h.held[shard] == nil && !slices.Contains(others, shard) {
 			delete(h.terms, shard)
+			haveEnded = true
 		}
 	}
+	return haveEnded
 }
 
 // let ends the work on shards; they are held until forgotten.

@@ -133,26 +133,29 @@ func TestTerm(t *testing.T) {
 	for name, tc := range map[string]struct {
 		happen func(h *holdings)
 		isOver bool // until the replica takes the shard again
+		isTold bool // otherwise the end of the work tells
 	}{
-		"CutOff":            {func(h *holdings) { pass(afterTime) }, false},
-		"CutOffTwice":       {func(h *holdings) { pass(afterTime); h.renewed(time.Now()); pass(afterTime) }, false},
-		"StillItsOwn":       {func(h *holdings) { pass(afterTime); h.stillOwn([]int{shard}) }, false},
-		"TakenByOthers":     {func(h *holdings) { pass(afterTime); h.stillOwn([]int{other}) }, true},
-		"OthersInTheTable":  {func(h *holdings) { h.stillOwn(nil) }, false}, // the table is behind; what is held is held
-		"GivenUp":           {func(h *holdings) { h.let([]int{shard}); h.forget([]int{shard}) }, true},
-		"ChangedBySomebody": {func(h *holdings) { h.forget([]int{shard}) }, true},
-		"CutOffAsItLeaves":  {func(h *holdings) { h.let([]int{shard}); pass(afterTime) }, true},
+		"CutOff":            {func(h *holdings) { pass(afterTime) }, false, false},
+		"CutOffTwice":       {func(h *holdings) { pass(afterTime); h.renewed(time.Now()); pass(afterTime) }, false, false},
+		"StillItsOwn":       {func(h *holdings) { pass(afterTime); h.stillOwn([]int{shard, other}) }, false, false},
+		"TakenByOthers":     {func(h *holdings) { pass(afterTime); h.stillOwn([]int{other}) }, true, true},
+		"OthersInTheTable":  {func(h *holdings) { h.stillOwn(nil) }, false, false}, // the table is behind; what is held is held
+		"GivenUp":           {func(h *holdings) { h.let([]int{shard}); h.forget([]int{shard}) }, true, false},
+		"ChangedBySomebody": {func(h *holdings) { h.forget([]int{shard}) }, true, false},
+		"CutOffAsItLeaves":  {func(h *holdings) { h.let([]int{shard}); pass(afterTime) }, true, false},
 		"OnlyOthersTaken": {func(h *holdings) {
 			pass(afterTime)
 			h.renewed(time.Now())
 			session, _ := h.validity()
 			h.take(session, []int{other})
-		}, true},
+		}, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				h := newHoldings(nil)
+				told := 0
+				h.Follow(func(func(types.UID) bool) { told++ })
 				if h.Term(shop) != 0 {
 					t.Error("there is a term of what was never held")
 				}
@@ -163,7 +166,11 @@ func TestTerm(t *testing.T) {
 					return h.Term(shop)
 				}
 				first := take()
+				told = 0
 				tc.happen(h)
+				if isTold := told > 0; isTold != tc.isTold {
+					t.Errorf("those who follow are told: %t, want %t", isTold, tc.isTold)
+				}
 				if isOver := h.Term(shop) != first; isOver != tc.isOver {
 					t.Errorf("the term is over: %t, want %t", isOver, tc.isOver)
 				}

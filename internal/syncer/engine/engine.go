@@ -81,8 +81,6 @@ type Engine struct {
 	// remembered are the tenants that kinds may remember something of, and the terms that it is of; only the goroutine of follow uses
 	// it.
 	remembered map[types.UID]int64
-	// cutOffPoll looks at the registry again while this replica is cut off; only the goroutine of follow uses it.
-	cutOffPoll *time.Timer
 
 	mu      sync.RWMutex
 	running map[types.UID]*tenantRun // protected by mu
@@ -251,8 +249,6 @@ func firstError(errs ...error) error {
 func (e *Engine) follow(ctx context.Context, cacheFailed <-chan error) error {
 	changes := e.registry.Changes()
 	e.options.Shards.Follow(func(func(types.UID) bool) { e.rematch() })
-	e.cutOffPoll = time.AfterFunc(cutOffPoll, e.rematch)
-	defer e.cutOffPoll.Stop()
 	for {
 		select {
 		case <-ctx.Done():

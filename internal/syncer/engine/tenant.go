@@ -66,7 +66,6 @@ func (e *Engine) matchRegistry(ctx context.Context) {
 			wanted[tenant.UID] = tenant
 		}
 	}
-	isCutOff := false
 	for _, run := range e.runsWhere(func(*tenantRun) bool { return true }) {
 		tenant, ok := wanted[run.uid]
 		switch {
@@ -83,11 +82,7 @@ func (e *Engine) matchRegistry(ctx context.Context) {
 		default:
 			delete(wanted, run.uid)
 			run.update(tenant)
-			isCutOff = isCutOff || run.serving().Err() != nil
 		}
-	}
-	if isCutOff {
-		e.cutOffPoll.Reset(cutOffPoll)
 	}
 	e.forgetGone()
 	for _, tenant := range wanted {

@@ -18,10 +18,11 @@ type turn struct {
 
 func (r *tenantRun) serving() context.Context { return r.turn.Load().serving }
 
-// cutOffPoll is how often to look whether a turn can begin that nobody has told of.
-const cutOffPoll = time.Second
+// afterTurn is how long a key waits that came when the turn was over. The queue is held soon, until the next one.
+const afterTurn = time.Second
 
-// takeTurn begins another turn if it can, and otherwise leaves the last one: it is tried again. It returns false if the term has ended.
+// takeTurn begins another turn if it can, and otherwise leaves the last one; the shards tell when it can, or when the term has ended. It
+// returns false if that has.
 func (e *Engine) takeTurn(run *tenantRun) bool {
 	e.queue.pause(run.uid)
 	run.turn.Load().leave()

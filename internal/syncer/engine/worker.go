@@ -94,7 +94,7 @@ func (e *Engine) process(ctx context.Context, it item, park func()) time.Duratio
 // inNextTurn keeps a key that could not be worked on, or not to the end, since the replica was cut off or the tenant is let go.
 func (e *Engine) inNextTurn(it item) time.Duration {
 	e.queue.keep(it, it.why)
-	return cutOffPoll
+	return afterTurn
 }
 
 // notAnswered keeps a key apart that the tenant's API server gave no answer to. It comes again as a probe.
