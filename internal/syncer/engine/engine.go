@@ -255,7 +255,7 @@ func (e *Engine) follow(ctx context.Context, cacheFailed <-chan error) error {
 			return nil
 		case err := <-cacheFailed:
 			if ctx.Err() != nil {
-				return nil // told to stop: that the cache ends too is part of it
+				return nil //nolint:nilerr // told to stop: that the cache ends too is part of it
 			}
 			return fmt.Errorf("watch the host: %w", err)
 		case <-changes:
