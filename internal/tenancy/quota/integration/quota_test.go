@@ -270,9 +270,7 @@ func testInPlace(t *testing.T, h *host, one *agent) {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "place-a", Labels: map[string]string{
 		mapping.LabelAccount: "place", mapping.LabelKind: mapping.KindMapped, mapping.LabelID: "x7k2p2q4", mapping.LabelUID: "u",
 	}}}
-	eventually(t, "the agent knows the quota", func() error {
-		return h.admin.Get(t.Context(), client.ObjectKey{Name: "place"}, &tenancyv1alpha1.AccountQuota{})
-	})
+	h.awaitReady(t, "place") // the agent knows the quota
 	h.create(t, namespace)
 	started := time.Now()
 	if err := one.InPlace(t.Context(), namespace); err != nil {
