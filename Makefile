@@ -70,16 +70,16 @@ test: ## run all tests: unit, integration, end to end
 .PHONY: test-unit
 test-unit: ## test what needs no API server and no root
 	@hack/requirements.sh go
-	go test -timeout 10m $$(hack/packages.sh unit)
+	go test -timeout 20m $$(hack/packages.sh unit)
 
 .PHONY: test-integration
 test-integration: ## test against real API servers in the test process
 	@hack/requirements.sh go
-	go test -timeout 20m -p 2 $$(hack/packages.sh integration)
+	go test -timeout 40m -p 2 $$(hack/packages.sh integration)
 
 .PHONY: test-e2e
 test-e2e: node-programs build ## test the product on an embedded host of its own
-	go test -timeout 30m -count 1 -parallel 8 $(E2E_FLAGS) ./test/e2e
+	go test -timeout 60m -count 1 -parallel 8 $(E2E_FLAGS) ./test/e2e
 
 .PHONY: bench
 bench: $(BENCH) ## measure every budget on an embedded host of its own and print the table (BENCH_FLAGS; 20 minutes)

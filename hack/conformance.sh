@@ -20,11 +20,9 @@ mirror() { echo "$data/registries/registry.k8s.io/hosts.toml"; }
 # pod tolerates the taints that tests give to nodes.
 start_registry() {
 	local address
+	matry kubectl create namespace conformance-registry
+	matry kubectl wait --for=create serviceaccount/default -n conformance-registry --timeout 5m
 	matry kubectl apply -f - <<-POD
-		apiVersion: v1
-		kind: Namespace
-		metadata: {name: conformance-registry}
-		---
 		apiVersion: v1
 		kind: Pod
 		metadata: {name: registry, namespace: conformance-registry}
@@ -38,7 +36,7 @@ start_registry() {
 		    volumeMounts: [{name: images, mountPath: /images.tar, readOnly: true}]
 		  volumes: [{name: images, hostPath: {path: "$programs/images.tar", type: File}}]
 	POD
-	matry kubectl wait pod registry -n conformance-registry --for condition=Ready --timeout 2m
+	matry kubectl wait pod registry -n conformance-registry --for condition=Ready --timeout 5m
 	address=$(matry kubectl get pod registry -n conformance-registry -o jsonpath='{.status.podIP}')
 	mkdir -p "$(dirname "$(mirror)")"
 	cat >"$(mirror)" <<-HOSTS
@@ -78,7 +76,7 @@ for profile in ${PROFILES:-host default}; do
 	chmod 600 "$kubeconfig"
 	echo "=== conformance tests in profile $profile; see $programs/$profile.log"
 	"$here/conformance-run.sh" "$programs" "$kubeconfig" "$profile"
-	[ "$profile" = host ] || matry delete virtualcluster "$profile" -n conformance --yes
+	[ "$profile" = host ] || matry delete virtualcluster "$profile" -n conformance --yes --timeout 10m
 	reports+=("$profile=$programs/$profile.parallel.json" "$profile=$programs/$profile.serial.json")
 done
 "$programs/report" "$here/../docs/conformance.md" "${reports[@]}"

@@ -102,10 +102,10 @@ func testExplicitAddress(t *testing.T, p pair) {
 	asked := func(name, ip string) *corev1.Service {
 		return newService(name, func(s *corev1.Service) { s.Spec.ClusterIP = ip })
 	}
-	if made := p.create(t, asked("explicit", "10.96.77.7")); p.hostService(t, "explicit").Spec.ClusterIP != "10.96.77.7" {
+	if made := p.create(t, asked("explicit", "10.96.0.77")); p.hostService(t, "explicit").Spec.ClusterIP != "10.96.0.77" {
 		t.Errorf("got %q", made.Spec.ClusterIP)
 	}
-	for name, ip := range map[string]string{"taken": "10.96.77.7", "out-of-range": "10.200.0.1"} {
+	for name, ip := range map[string]string{"taken": "10.96.0.77", "out-of-range": "10.200.0.1"} {
 		_, err := p.virtual.CoreV1().Services("default").Create(t.Context(), asked(name, ip), metav1.CreateOptions{})
 		if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "clusterIP") || strings.Contains(err.Error(), hostNamespace) {
 			t.Errorf("%s: %v", name, err)
@@ -117,7 +117,7 @@ func testNodePortTaken(t *testing.T, p pair) {
 	asked := func(name string) *corev1.Service {
 		return newService(name, func(s *corev1.Service) {
 			s.Spec.Type = corev1.ServiceTypeNodePort
-			s.Spec.Ports[0].NodePort = 31777
+			s.Spec.Ports[0].NodePort = 30077
 		})
 	}
 	p.create(t, asked("first"))
@@ -275,8 +275,8 @@ func testDenied(t *testing.T, p pair) {
 	if left := p.hostService(t, "denied"); left.Annotations[mapping.AnnotationReservedUntil] == "" {
 		t.Error("what is left cannot be collected")
 	}
-	made := p.create(t, newService("denied", func(s *corev1.Service) { s.Spec.ClusterIP = "10.96.78.8" }))
-	if host := p.hostService(t, "denied"); made.Spec.ClusterIP != "10.96.78.8" || host.Spec.ClusterIP != "10.96.78.8" {
+	made := p.create(t, newService("denied", func(s *corev1.Service) { s.Spec.ClusterIP = "10.96.0.78" }))
+	if host := p.hostService(t, "denied"); made.Spec.ClusterIP != "10.96.0.78" || host.Spec.ClusterIP != "10.96.0.78" {
 		t.Errorf("tenant %s, host %s", made.Spec.ClusterIP, host.Spec.ClusterIP)
 	}
 }

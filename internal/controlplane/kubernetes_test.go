@@ -176,10 +176,13 @@ func deployment(t *testing.T, client kubernetes.Interface) {
 		}
 		return nil
 	})
-	root, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), "kube-root-ca.crt", metav1.GetOptions{})
-	if err != nil || !strings.Contains(root.Data["ca.crt"], "BEGIN CERTIFICATE") {
-		t.Errorf("root CA: %v, %v", root, err)
-	}
+	eventually(t, "the root CA", func() error {
+		root, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), "kube-root-ca.crt", metav1.GetOptions{})
+		if err == nil && !strings.Contains(root.Data["ca.crt"], "BEGIN CERTIFICATE") {
+			t.Errorf("root CA: %v", root)
+		}
+		return err
+	})
 }
 
 func apply(t *testing.T, client kubernetes.Interface) {

@@ -244,6 +244,14 @@ func (p pair) addObjects(t *testing.T, host kubernetes.Interface, port int32) {
 	pod.Labels = map[string]string{mapping.LabelID: tenantID, mapping.LabelUID: tenantUID, mapping.LabelTenantNamespace: "default"}
 	pod.Annotations = map[string]string{mapping.AnnotationTenantUID: string(virtualPod.UID)}
 	addPod(t, host, pod)
+	// The API server finds the node's address in a cache of its own.
+	var last error
+	if err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 90*time.Second, true, func(ctx context.Context) (bool, error) {
+		_, last = p.virtual.CoreV1().RESTClient().Get().AbsPath("/api/v1/nodes/" + nodeName + "/proxy/healthz").DoRaw(ctx)
+		return last == nil, nil
+	}); err != nil {
+		t.Fatalf("%v: %v", err, last)
+	}
 }
 
 func addNode(t *testing.T, c kubernetes.Interface, address string, port int32) {

@@ -49,8 +49,11 @@ func (p *pair) addObjects(t *testing.T) {
 	t.Helper()
 	for _, node := range []string{"node-1", "node-2"} {
 		object := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node, Labels: map[string]string{"zone": node}}}
-		if _, err := p.virtual.CoreV1().Nodes().Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
+		// On the host, too: pods on a node that it does not have are collected as garbage after a minute.
+		for _, client := range []kubernetes.Interface{p.virtual, p.host} {
+			if _, err := client.CoreV1().Nodes().Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	for _, namespace := range []string{"web", "db"} {
@@ -94,7 +97,7 @@ func withoutHostMetrics(t *testing.T, p *pair) {
 		}) {
 		t.Error("discovery lacks metrics.k8s.io")
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 25*time.Second {
 		t.Errorf("took %s", took)
 	}
 	text, err := p.virtual.Discovery().RESTClient().Get().AbsPath("/openapi/v3/apis/metrics.k8s.io/v1beta1").DoRaw(t.Context())

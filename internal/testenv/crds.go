@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,6 +37,24 @@ func installCRDs(t testing.TB, c *rest.Config) {
 	}
 }
 
+// isServed tells whether requests for a kind are answered and clients find it: both come some moments after it is established.
+func isServed(ctx context.Context, client apiextensions.Interface, crd *apiextensionsv1.CustomResourceDefinition) bool {
+	for _, version := range crd.Spec.Versions {
+		if !version.Served {
+			continue
+		}
+		of := crd.Spec.Group + "/" + version.Name
+		known, err := client.Discovery().ServerResourcesForGroupVersion(of)
+		if err != nil || !slices.ContainsFunc(known.APIResources, func(one metav1.APIResource) bool { return one.Name == crd.Spec.Names.Plural }) {
+			return false
+		}
+		if client.Discovery().RESTClient().Get().AbsPath("/apis", of, crd.Spec.Names.Plural).Do(ctx).Error() != nil {
+			return false
+		}
+	}
+	return true
+}
+
 func installCRD(t testing.TB, client apiextensions.Interface, file string) {
 	t.Helper()
 	data, err := os.ReadFile(file)
@@ -59,12 +78,12 @@ func installCRD(t testing.TB, client apiextensions.Interface, file string) {
 		}
 		for _, condition := range current.Status.Conditions {
 			if condition.Type == apiextensionsv1.Established && condition.Status == apiextensionsv1.ConditionTrue {
-				return true, nil
+				return isServed(ctx, client, crd), nil
 			}
 		}
 		return false, nil
 	})
 	if err != nil {
-		t.Fatalf("CRD %q was not established: %v", crd.Name, err)
+		t.Fatalf("CRD %q is not served: %v", crd.Name, err)
 	}
 }

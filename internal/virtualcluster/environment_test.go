@@ -23,6 +23,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -106,6 +107,13 @@ func (e *environment) awaitPolicies(t *testing.T) {
 	if err := e.admin.Delete(t.Context(), &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "for-a-moment"}}); err != nil {
 		t.Fatal(err)
 	}
+	agent := e.agentClient(t)
+	e.eventually(t, "the agent has the right no more", func() error {
+		if err := agent.List(t.Context(), &corev1.SecretList{}, client.InNamespace("kube-system")); !apierrors.IsForbidden(err) {
+			return errors.Join(errors.New("it may still list Secrets"), err)
+		}
+		return nil
+	})
 }
 
 func (e *environment) create(t *testing.T, object client.Object) {

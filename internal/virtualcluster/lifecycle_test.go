@@ -239,13 +239,13 @@ func (e *environment) checkRepair(t *testing.T, vc *clusterv1alpha1.VirtualClust
 	}
 	var set appsv1.StatefulSet
 	key := client.ObjectKey{Namespace: namespace, Name: "controlplane"}
-	if err := e.admin.Get(t.Context(), key, &set); err != nil {
-		t.Fatal(err)
-	}
-	set.Spec.Template.Spec.Containers[0].Image = "evil:v1"
-	if err := e.admin.Update(t.Context(), &set); err != nil {
-		t.Fatal(err)
-	}
+	e.eventually(t, "another image is written", func() error { // its controller writes its status meanwhile
+		if err := e.admin.Get(t.Context(), key, &set); err != nil {
+			return err
+		}
+		set.Spec.Template.Spec.Containers[0].Image = "evil:v1"
+		return e.admin.Update(t.Context(), &set)
+	})
 	e.eventually(t, "the image is right again", func() error {
 		if err := e.admin.Get(t.Context(), key, &set); err != nil {
 			return err

@@ -64,6 +64,10 @@ func TestReplicas(t *testing.T) {
 	first, stopFirst := env.startShared(t, "matryoshka-agent-first")
 	env.create(t, &clusterv1alpha1.VirtualCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "hello"}})
 	vc := env.withID(t, "hello")
+	_, leave, ok := first.Enter(t.Context(), vc.UID) // what is being worked on stays where it is
+	if !ok {
+		t.Fatal("the only replica does not hold hello")
+	}
 	second, stopSecond := env.startShared(t, "matryoshka-agent-second")
 	env.eventually(t, "the second one holds something", func() error {
 		if held := holds(t, first, vc.UID) != holds(t, second, vc.UID); !held {
@@ -83,6 +87,7 @@ func TestReplicas(t *testing.T) {
 	}
 
 	// The next one goes on with it.
+	leave()
 	stopFirst()
 	env.startControlPlane(t, vc)
 	env.eventually(t, "hello is ready", func() (err error) {

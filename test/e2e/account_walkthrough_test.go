@@ -14,9 +14,9 @@ import (
 
 const (
 	// stepTimeout is how long one command of the walk-through may take.
-	stepTimeout = 3 * time.Minute
+	stepTimeout = 10 * time.Minute
 	// lookTimeout is how long a command that only looks is repeated until it shows what the document does.
-	lookTimeout = time.Minute
+	lookTimeout = startTimeout
 )
 
 // The walk-through of accounts runs as it stands in the documents, with what it shows of the answers: an admin makes an account and a
@@ -87,7 +87,7 @@ func (s consoleStep) run(t *testing.T, home string) {
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	err := s.once(ctx, home)
-	for err != nil && onlyLooks.MatchString(s.line) && ctx.Err() == nil {
+	for err != nil && s.mayBeRunAgain(err) && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-time.After(200 * time.Millisecond):
@@ -99,6 +99,12 @@ func (s consoleStep) run(t *testing.T, home string) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// mayBeRunAgain tells whether a command that failed has changed nothing: it only looks, or the quota refused it before the room that
+// the account has was where it was needed, which docs/operate/quotas.md says of busy hosts.
+func (s consoleStep) mayBeRunAgain(err error) bool {
+	return onlyLooks.MatchString(s.line) || !s.fails() && strings.Contains(err.Error(), "exceeded quota")
 }
 
 // once runs the command as it stands there and compares.

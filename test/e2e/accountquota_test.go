@@ -54,6 +54,9 @@ func TestQuotaIsWhereItIsNeeded(t *testing.T) {
 			if room := part.Status.Hard["requests.cpu"]; room.IsZero() {
 				return errors.New(namespace + " has no room yet")
 			}
+			if _, err := client.CoreV1().ServiceAccounts(namespace).Get(ctx, metav1.NamespaceDefault, metav1.GetOptions{}); err != nil {
+				return err // without it a pod is refused for another reason
+			}
 		}
 		configuration, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(ctx, "matryoshka-quota", metav1.GetOptions{})
 		if err != nil {

@@ -25,7 +25,7 @@ func TestAccountRulesHoldForPods(t *testing.T) {
 	shared.mustApply(t, tenantsPriority)
 	newSpace(t, space, "{nodeSelector: {kubernetes.io/os: linux}, priorityClassName: e2e-tenants, podSecurity: {maximum: baseline}}")
 	shared.mustApply(t, withImages(testdata(t, "space.yaml")), "-n", space)
-	shared.mustMatry(t, "kubectl", "rollout", "status", "deployment/web", "-n", space, "--timeout=120s")
+	shared.mustMatry(t, "kubectl", "rollout", "status", "deployment/web", "-n", space, "--timeout=5m")
 	v := newTenant(t, shared, space, "inner")
 	v.apply(t, "default", testdata(t, "shell.yaml"))
 	v.podReady(t, "default", "shell")

@@ -9,13 +9,16 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 )
 
-// tryAddresses tries a TCP connection to each of its arguments.
-const tryAddresses = `for address; do
-  if nc -w 3 "${address%:*}" "${address##*:}" </dev/null >/dev/null 2>&1; then echo "open $address"; else echo "closed $address"; fi
+// tryAddresses tries a TCP connection to each of its arguments. What stands before "closed" is expected to answer, and is waited for
+// as long as it takes on a busy machine.
+const tryAddresses = `patience=30; for address; do
+  if [ "$address" = closed ]; then patience=3; continue; fi
+  if nc -w $patience "${address%:*}" "${address##*:}" </dev/null >/dev/null 2>&1; then echo "open $address"; else echo "closed $address"; fi
 done`
 
 // attackFromControlPlane looks from inside a control plane's pod, as somebody who has taken the process over: it holds no
@@ -58,18 +61,27 @@ func attackFromControlPlane(t *testing.T, a, b *tenant, own, other *corev1.Pod) 
 		}
 	}
 
-	pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, corev1.EphemeralContainer{
+	intruder := corev1.EphemeralContainer{
 		EphemeralContainerCommon: corev1.EphemeralContainerCommon{
 			Name: "intruder", Image: withImages("IMAGE(busybox)"),
-			Command: append([]string{"sh", "-c", tryAddresses, "sh"}, append(slices.Clone(open), closed...)...),
+			Command: slices.Concat([]string{"sh", "-c", tryAddresses, "sh"}, open, []string{"closed"}, closed),
 			SecurityContext: &corev1.SecurityContext{
 				RunAsUser: new(int64(65532)), RunAsNonRoot: new(true), AllowPrivilegeEscalation: new(false),
 				Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			},
 		},
-	})
-	if _, err := pods.UpdateEphemeralContainers(t.Context(), pod.Name, pod, metav1.UpdateOptions{}); err != nil {
+	}
+	// The kubelet writes the status of the pod meanwhile.
+	if err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		fresh, err := pods.Get(t.Context(), pod.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		fresh.Spec.EphemeralContainers = append(fresh.Spec.EphemeralContainers, intruder)
+		_, err = pods.UpdateEphemeralContainers(t.Context(), fresh.Name, fresh, metav1.UpdateOptions{})
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
 	var seen string

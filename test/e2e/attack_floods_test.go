@@ -123,6 +123,7 @@ spec:
 // holdWatches opens watches, reads nothing of them, and makes changes that they would be told of.
 func holdWatches(t *testing.T, a, b *tenant) {
 	const namespace, watches, changes = "apps", 100, 300
+	before := a.starts(t)
 	transport, err := rest.TransportFor(&rest.Config{TLSClientConfig: a.config.TLSClientConfig, Host: a.config.Host})
 	if err != nil {
 		t.Fatal(err)
@@ -152,24 +153,35 @@ func holdWatches(t *testing.T, a, b *tenant) {
 		return err
 	})
 	for name, v := range map[string]*tenant{"the attacker": a, "the neighbour": b} {
-		asked, done := context.WithTimeout(t.Context(), 30*time.Second)
-		if seen, err := ask(asked, v.config, "/api/v1/namespaces/"+namespace+"/pods", ""); err != nil || seen.code != http.StatusOK {
-			t.Errorf("the API server of %s is asked for pods: %d (%v)", name, seen.code, err)
-		}
-		done()
+		eventually(t, startTimeout, func(ctx context.Context) error {
+			asked, done := context.WithTimeout(ctx, 30*time.Second)
+			defer done()
+			if seen, err := ask(asked, v.config, "/api/v1/namespaces/"+namespace+"/pods", ""); err != nil || seen.code != http.StatusOK {
+				return fmt.Errorf("the API server of %s is asked for pods: %d (%w)", name, seen.code, err)
+			}
+			return nil
+		})
 	}
-	pod, err := a.host.client(t).CoreV1().Pods(mapping.ControlNamespace(a.id)).Get(t.Context(), "controlplane-0", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, status := range pod.Status.ContainerStatuses {
-		if status.RestartCount > 0 {
-			t.Errorf("the control plane was restarted: %+v", status.LastTerminationState)
-		}
+	if after := a.starts(t); after != before {
+		t.Errorf("the control plane was restarted: it was %q and is %q", before, after)
 	}
 	for _, body := range open {
 		body.Close()
 	}
+}
+
+// starts tells which pod the control plane is, and how often its containers were started again.
+func (v *tenant) starts(t *testing.T) string {
+	t.Helper()
+	pod, err := v.host.client(t).CoreV1().Pods(mapping.ControlNamespace(v.id)).Get(t.Context(), "controlplane-0", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := string(pod.UID)
+	for _, status := range pod.Status.ContainerStatuses {
+		told += fmt.Sprintf(" %s:%d", status.Name, status.RestartCount)
+	}
+	return told
 }
 
 // attackByCertificates shows certificates at the API server that are out of time or of another's making.

@@ -156,9 +156,9 @@ metadata:
 		_, err := v.client.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{})
 		return err
 	})
-	nodes, err := v.client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
-	if err != nil || len(nodes.Items) == 0 {
-		t.Fatalf("the tenant has no node: %v", err)
+	node, err := v.client.CoreV1().Nodes().Get(t.Context(), v.onlyNode(t), metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
 	}
 	v.apply(t, namespace, fmt.Sprintf(`
 apiVersion: v1
@@ -181,16 +181,17 @@ metadata:
 spec:
   terminationGracePeriodSeconds: 1
   containers: [{name: main, image: IMAGE(busybox), command: [sleep, "600"]}]
-`, nodes.Items[0].Name, nodes.Items[0].UID))
+`, node.Name, node.UID))
 	t.Cleanup(func() {
 		v.kubectl(context.Background(), "patch", "pod", "forged", "-n", namespace, "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
 	})
 
 	host := v.host.client(t)
-	hostNamespace, err := host.CoreV1().Namespaces().Get(t.Context(), mapping.HostNamespace(v.id, namespace), metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	var hostNamespace *corev1.Namespace
+	eventually(t, startTimeout, func(ctx context.Context) (err error) {
+		hostNamespace, err = host.CoreV1().Namespaces().Get(ctx, mapping.HostNamespace(v.id, namespace), metav1.GetOptions{})
+		return err
+	})
 	if got := hostNamespace.Labels["pod-security.kubernetes.io/enforce"]; got != "baseline" {
 		t.Errorf("the mapped namespace enforces %q, want baseline", got)
 	}

@@ -95,9 +95,14 @@ func (v *tenant) works(t *testing.T, rollouts, round string) credential {
 	v.mustKubectl(t, "run", round, "-n", namespace, "--image", withImages("IMAGE(busybox)"),
 		"--overrides", `{"spec":{"terminationGracePeriodSeconds":1}}`, "--", "sh", "-c", "echo started; exec sleep infinity")
 	pod := v.podReady(t, namespace, round)
-	if got := v.mustKubectl(t, "logs", "-n", namespace, round); got != "started\n" {
-		t.Errorf("%s: the log is %q", round, got)
-	}
+	// It is Ready when its process has started, which is a moment before that says so.
+	eventually(t, startTimeout, func(ctx context.Context) error {
+		seen := v.kubectl(ctx, "logs", "-n", namespace, round)
+		if seen.err == nil && seen.stdout != "started\n" {
+			return fmt.Errorf("%s: the log is %q", round, seen.stdout)
+		}
+		return seen.err
+	})
 	token := v.mustKubectl(t, "exec", "-n", namespace, round, "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/token")
 	if err := v.accepts(t.Context(), token); err != nil {
 		t.Errorf("%s: the token of a new pod: %v", round, err)
@@ -127,7 +132,7 @@ func (v *tenant) accepts(ctx context.Context, token string) error {
 // refuses waits until a token from the future is refused: the API server remembers for some seconds whom it has accepted.
 func (v *tenant) refuses(t *testing.T, early credential) {
 	t.Helper()
-	eventually(t, time.Minute, func(ctx context.Context) error {
+	eventually(t, startTimeout, func(ctx context.Context) error {
 		if err := v.accepts(ctx, early.token); !apierrors.IsUnauthorized(err) {
 			return errors.Join(errors.New("a token from the future is not refused"), err)
 		}
@@ -139,8 +144,9 @@ func (v *tenant) refuses(t *testing.T, early credential) {
 func (v *tenant) hasNewToken(t *testing.T, early credential) {
 	t.Helper()
 	hostNamespace := mapping.HostNamespace(v.id, early.pod.Namespace)
-	eventually(t, time.Minute, func(ctx context.Context) error {
-		secret, err := v.host.client(t).CoreV1().Secrets(hostNamespace).Get(ctx, "matryoshka-pod-"+string(early.pod.UID), metav1.GetOptions{})
+	host := v.host.client(t)
+	eventually(t, startTimeout, func(ctx context.Context) error {
+		secret, err := host.CoreV1().Secrets(hostNamespace).Get(ctx, "matryoshka-pod-"+string(early.pod.UID), metav1.GetOptions{})
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -29,7 +31,13 @@ func TestCustomResource(t *testing.T) {
 		`jsonpath={.status.conditions[?(@.type=="CustomResourcesSynced")].reason}`)
 
 	namespace := v.newNamespace(t, "library")
-	v.apply(t, namespace, "apiVersion: e2e.example.com/v1\nkind: Bookshelf\nmetadata: {name: tall}\nspec: {boards: 7}\n")
+	file := filepath.Join(t.TempDir(), "shelf.yaml")
+	const shelf = "apiVersion: e2e.example.com/v1\nkind: Bookshelf\nmetadata: {name: tall}\nspec: {boards: 7}\n"
+	if err := os.WriteFile(file, []byte(shelf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// A kind that is served is in the discovery of the API server some moments later.
+	eventually(t, startTimeout, func(ctx context.Context) error { return v.kubectl(ctx, "apply", "-n", namespace, "-f", file).err })
 	hostNamespace := mapping.HostNamespace(v.id, namespace)
 	v.host.awaitOutput(t, "7", "kubectl", "get", "bookshelf", "tall", "-n", hostNamespace, "-o", "jsonpath={.spec.boards}")
 	v.host.mustMatry(t, "kubectl", "patch", "bookshelf", "tall", "-n", hostNamespace, "--subresource", "status", "--type", "merge", "-p", `{"status":{"phase":"Built"}}`)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
@@ -60,8 +59,9 @@ func (v *tenant) deleteCompletely(t *testing.T, namespace string) {
 		t.Fatal(err)
 	}
 	hostNamespace := mapping.HostNamespace(v.id, namespace)
+	host := v.host.client(t)
 	eventually(t, startTimeout, func(ctx context.Context) error {
-		_, err := v.host.client(t).CoreV1().Namespaces().Get(ctx, hostNamespace, metav1.GetOptions{})
+		_, err := host.CoreV1().Namespaces().Get(ctx, hostNamespace, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
@@ -84,12 +84,13 @@ func (v *tenant) rollOut(t *testing.T, namespace, round string) {
 func (v *tenant) rolledOut(t *testing.T, namespace, round string) {
 	t.Helper()
 	v.deploymentReady(t, namespace, "rolled")
+	client := v.host.client(t)
 	eventually(t, startTimeout, func(ctx context.Context) error {
 		virtual, err := v.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
-		host, err := v.host.client(t).CoreV1().Pods(mapping.HostNamespace(v.id, namespace)).List(ctx, metav1.ListOptions{})
+		host, err := client.CoreV1().Pods(mapping.HostNamespace(v.id, namespace)).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
@@ -156,7 +157,7 @@ func holdControlPlane(t *testing.T, v *tenant) (goOn func()) {
 // notReady waits until the agent has found out that the control plane does not answer.
 func (v *tenant) notReady(t *testing.T) {
 	t.Helper()
-	eventually(t, time.Minute, func(ctx context.Context) error {
+	eventually(t, startTimeout, func(ctx context.Context) error {
 		const path = `jsonpath={.status.conditions[?(@.type=="ControlPlaneReady")].status}`
 		seen := v.host.matry(ctx, "kubectl", "get", "virtualcluster", v.name, "-n", v.namespace, "-o", path)
 		if seen.err == nil && seen.stdout != "False" {

@@ -131,8 +131,9 @@ func killControlPlane(t testing.TB, v *tenant) {
 func controlPlaneProcesses(t testing.TB, v *tenant) (pids []int) {
 	t.Helper()
 	// One that was removed by force still writes while its successor has no process yet.
+	host := v.host.client(t)
 	eventually(t, startTimeout, func(ctx context.Context) error {
-		pod, err := v.host.client(t).CoreV1().Pods(mapping.ControlNamespace(v.id)).Get(ctx, "controlplane-0", metav1.GetOptions{})
+		pod, err := host.CoreV1().Pods(mapping.ControlNamespace(v.id)).Get(ctx, "controlplane-0", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}

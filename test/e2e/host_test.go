@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	upTimeout   = 5 * time.Minute
-	downTimeout = 2 * time.Minute
-	cliTimeout  = 2 * time.Minute
+	upTimeout   = 10 * time.Minute
+	downTimeout = 5 * time.Minute
+	cliTimeout  = 6 * time.Minute
 )
 
 // matryProgram is the path of bin/matry.
@@ -97,7 +97,7 @@ func (h *host) up(ctx context.Context, args ...string) (string, error) {
 func (h *host) down(ctx context.Context, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, downTimeout)
 	defer cancel()
-	return h.matry(ctx, append([]string{"down"}, args...)...).err
+	return h.matry(ctx, append([]string{"down", "--timeout", downTimeout.String()}, args...)...).err
 }
 
 func (h *host) endOfLog() string {

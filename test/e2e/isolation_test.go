@@ -150,10 +150,11 @@ func (v *tenant) reaches(t *testing.T, namespace, address string) {
 
 func (v *tenant) doesNotReach(t *testing.T, namespace, address string) {
 	t.Helper()
-	open, err := v.open(t.Context(), namespace, address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var open bool
+	eventually(t, startTimeout, func(ctx context.Context) (err error) { // that the command could not be run says nothing
+		open, err = v.open(ctx, namespace, address)
+		return err
+	})
 	if open {
 		t.Errorf("virtual cluster %s reaches %s", v.name, address)
 	}

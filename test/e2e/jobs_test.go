@@ -68,7 +68,7 @@ func TestJobCronJobDaemonSet(t *testing.T) {
 	})
 
 	t.Run("a cron job runs at the next minute", func(t *testing.T) {
-		eventually(t, 3*time.Minute, func(ctx context.Context) error {
+		eventually(t, 6*time.Minute, func(ctx context.Context) error {
 			cron, err := v.client.BatchV1().CronJobs(namespace).Get(ctx, "tick", metav1.GetOptions{})
 			if err != nil {
 				return err

@@ -136,8 +136,12 @@ func (v *tenant) reachEachOther(t *testing.T, nodes int) {
 			}
 			return nil
 		})
-		if logs := v.mustKubectl(t, "logs", pod.Name); logs != "serving\n" {
-			t.Errorf("the log of %s on %s is %q", pod.Name, pod.Spec.NodeName, logs)
-		}
+		eventually(t, startTimeout, func(ctx context.Context) error {
+			seen := v.kubectl(ctx, "logs", pod.Name)
+			if seen.err == nil && seen.stdout != "serving\n" {
+				return fmt.Errorf("the log of %s on %s is %q", pod.Name, pod.Spec.NodeName, seen.stdout)
+			}
+			return seen.err
+		})
 	}
 }

@@ -40,10 +40,7 @@ func TestOwnScheduler(t *testing.T) {
 	v.awaitPending(t, namespace, "app=web", "Insufficient example.com/seat")
 	v.patchStatus(t, name, `{"status":{"capacity":{"example.com/seat":"1"}}}`)
 	v.deploymentReady(t, namespace, "web")
-	claim, err := v.client.CoreV1().PersistentVolumeClaims(namespace).Get(t.Context(), "data", metav1.GetOptions{})
-	if err != nil || claim.Status.Phase != corev1.ClaimBound {
-		t.Errorf("the claim is %q, want Bound (%v)", claim.Status.Phase, err)
-	}
+	v.claimBound(t, namespace, "data")
 
 	// The tenant's own taint holds its pods back, and its taint eviction ends those that run; the host knows nothing of it.
 	v.mustKubectl(t, "taint", "node", name, "mine=yes:NoExecute")
@@ -51,10 +48,13 @@ func TestOwnScheduler(t *testing.T) {
 	if seen := shared.mustMatry(t, "kubectl", "get", "node", name, "-o", "jsonpath={.spec.taints}{.metadata.labels.disk}{.status.capacity.example\\.com/seat}"); seen != "" {
 		t.Errorf("the host's node has %q of the tenant", seen)
 	}
-	daemons, err := v.client.AppsV1().DaemonSets(namespace).Get(t.Context(), "everywhere", metav1.GetOptions{})
-	if err != nil || daemons.Status.DesiredNumberScheduled != 1 {
-		t.Errorf("the DaemonSet wants %d pods, want 1 (%v)", daemons.Status.DesiredNumberScheduled, err)
-	}
+	eventually(t, startTimeout, func(ctx context.Context) error {
+		daemons, err := v.client.AppsV1().DaemonSets(namespace).Get(ctx, "everywhere", metav1.GetOptions{})
+		if err == nil && daemons.Status.DesiredNumberScheduled != 1 {
+			err = fmt.Errorf("the DaemonSet wants %d pods, want 1", daemons.Status.DesiredNumberScheduled)
+		}
+		return err
+	})
 	v.mustKubectl(t, "taint", "node", name, "mine-")
 	v.deploymentReady(t, namespace, "web")
 	eventually(t, startTimeout, func(ctx context.Context) error {

@@ -27,5 +27,5 @@ spec: {account: `+name+`}
 			t.Error(ended.err)
 		}
 	})
-	shared.mustMatry(t, "kubectl", "wait", "--for=condition=Ready", "space/"+name, "--timeout=60s")
+	shared.mustMatry(t, "kubectl", "wait", "--for=condition=Ready", "space/"+name, "--timeout=5m")
 }

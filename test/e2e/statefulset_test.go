@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -62,7 +62,7 @@ func TestStatefulSetKeepsNamesAndVolumes(t *testing.T) {
 func answered(t *testing.T, v *tenant, namespace, from, name, want string) {
 	t.Helper()
 	const ask = `printf 'GET /index.html HTTP/1.0\r\n\r\n' | nc -w 5 "$0" 8080 | tail -n 1`
-	eventually(t, time.Minute, func(ctx context.Context) error {
+	eventually(t, startTimeout, func(ctx context.Context) error {
 		seen := v.kubectl(ctx, "exec", "-n", namespace, from, "--", "sh", "-c", ask, name)
 		if seen.err != nil {
 			return seen.err
@@ -82,13 +82,7 @@ func TestClaimsAreBoundOnTheTenantSide(t *testing.T) {
 	v.apply(t, namespace, testdata(t, "statefulset.yaml"))
 	v.podReady(t, namespace, "db-0")
 
-	claim, err := v.client.CoreV1().PersistentVolumeClaims(namespace).Get(t.Context(), "data-db-0", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if claim.Status.Phase != "Bound" || claim.Spec.VolumeName == "" {
-		t.Fatalf("claim is %s with volume %q, want Bound", claim.Status.Phase, claim.Spec.VolumeName)
-	}
+	claim := v.claimBound(t, namespace, "data-db-0")
 	volume, err := v.client.CoreV1().PersistentVolumes().Get(t.Context(), claim.Spec.VolumeName, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -96,4 +90,17 @@ func TestClaimsAreBoundOnTheTenantSide(t *testing.T) {
 	if volume.Spec.ClaimRef == nil || volume.Spec.ClaimRef.Namespace != namespace || volume.Spec.ClaimRef.UID != claim.UID {
 		t.Errorf("the volume's claim is %+v, want %s/%s with UID %s", volume.Spec.ClaimRef, namespace, claim.Name, claim.UID)
 	}
+}
+
+// claimBound waits until a claim is Bound: a pod may be told Ready before its claim.
+func (v *tenant) claimBound(t *testing.T, namespace, name string) (claim *corev1.PersistentVolumeClaim) {
+	t.Helper()
+	eventually(t, startTimeout, func(ctx context.Context) (err error) {
+		claim, err = v.client.CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err == nil && (claim.Status.Phase != corev1.ClaimBound || claim.Spec.VolumeName == "") {
+			err = fmt.Errorf("claim %q is %s with volume %q, want Bound", name, claim.Status.Phase, claim.Spec.VolumeName)
+		}
+		return err
+	})
+	return claim
 }

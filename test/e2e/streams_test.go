@@ -76,8 +76,8 @@ func followed(t *testing.T, cmd *exec.Cmd) {
 			if !open || !strings.HasPrefix(line, "line ") {
 				t.Fatalf("followed the log and got %q (still open: %t)", line, open)
 			}
-		case <-time.After(30 * time.Second):
-			t.Fatal("no new line of the followed log within 30 s")
+		case <-time.After(startTimeout):
+			t.Fatalf("no new line of the followed log within %s", startTimeout)
 		}
 	}
 }

@@ -18,7 +18,12 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-const createTimeout = 3 * time.Minute
+const (
+	// createTimeout is how long a control plane may take to come up beside several others.
+	createTimeout = 10 * time.Minute
+	// deleteTimeout is how long the host may take to end all namespaces of a virtual cluster: some hold sixty.
+	deleteTimeout = 10 * time.Minute
+)
 
 // tenant is a virtual cluster as its owner sees it: a kubeconfig.
 type tenant struct {
@@ -37,15 +42,15 @@ func newTenant(t testing.TB, h *host, namespace, name string, flags ...string) *
 	created := openTenant(t, h, namespace, name, func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), createTimeout)
 		defer cancel()
-		return h.matry(ctx, append([]string{"create", "vc", name, "-n", namespace}, flags...)...).err
+		return h.matry(ctx, append([]string{"create", "vc", name, "-n", namespace, "--timeout", createTimeout.String()}, flags...)...).err
 	})
 	t.Cleanup(func() {
 		if t.Failed() {
 			created.print(t, "")
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), cliTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), deleteTimeout)
 		defer cancel()
-		if err := h.matry(ctx, "delete", "vc", name, "-n", namespace).err; err != nil {
+		if err := h.matry(ctx, "delete", "vc", name, "-n", namespace, "--timeout", deleteTimeout.String()).err; err != nil {
 			t.Errorf("delete the virtual cluster: %v", err)
 		}
 	})
@@ -90,7 +95,7 @@ func workloads(t testing.TB) *tenant {
 			ensureHostNamespace(t, shared, namespace)
 			ctx, cancel := context.WithTimeout(t.Context(), createTimeout)
 			defer cancel()
-			err = shared.matry(ctx, "create", "vc", name, "-n", namespace).err
+			err = shared.matry(ctx, "create", "vc", name, "-n", namespace, "--timeout", createTimeout.String()).err
 		})
 		return err
 	})
@@ -99,6 +104,8 @@ func workloads(t testing.TB) *tenant {
 func ensureHostNamespace(t testing.TB, h *host, name string) {
 	t.Helper()
 	h.mustApply(t, "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: "+name+"\n")
+	// Pods need it, and it is made a moment after the namespace.
+	h.mustMatry(t, "kubectl", "wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=5m")
 }
 
 // mustApply applies a manifest on the host, with more arguments for kubectl.
@@ -149,7 +156,7 @@ func (v *tenant) newNamespace(t testing.TB, name string) string {
 		}
 	})
 	// Pods need it, and it is made a moment after the namespace.
-	eventually(t, time.Minute, func(ctx context.Context) error {
+	eventually(t, startTimeout, func(ctx context.Context) error {
 		_, err := v.client.CoreV1().ServiceAccounts(name).Get(ctx, "default", metav1.GetOptions{})
 		return err
 	})

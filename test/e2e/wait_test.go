@@ -19,13 +19,19 @@ import (
 )
 
 // startTimeout is how long a workload may take on a machine that is busy with other tests.
-const startTimeout = 2 * time.Minute
+const startTimeout = 5 * time.Minute
 
 // eventually asks until there is no error; the last one is the reason when the time is over.
 func eventually(t testing.TB, atMost time.Duration, ask func(context.Context) error) {
 	t.Helper()
+	eventuallyEvery(t, 200*time.Millisecond, atMost, ask)
+}
+
+// eventuallyEvery is for what takes minutes, or costs much to ask.
+func eventuallyEvery(t testing.TB, pause, atMost time.Duration, ask func(context.Context) error) {
+	t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, atMost, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), pause, atMost, true, func(ctx context.Context) (bool, error) {
 		last = ask(ctx)
 		return last == nil, nil
 	})

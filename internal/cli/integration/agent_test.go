@@ -76,6 +76,11 @@ func step(ctx context.Context, hostClient client.Client, vc *clusterv1alpha1.Vir
 		setReady(vc, metav1.ConditionFalse, "Starting", "the control plane starts")
 		return hostClient.Status().Update(ctx, vc)
 	case !meta.IsStatusConditionTrue(vc.Status.Conditions, clusterv1alpha1.ConditionReady):
+		select { // a control plane does not start in an instant, and who waits for it has to be told that it starts
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
 		secret := &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: vc.Namespace, Name: vc.Name + "-kubeconfig"},
 			Data:       map[string][]byte{"config": kubeconfig},

@@ -80,7 +80,7 @@ func testEdit(t *testing.T, h *host) {
 	if limit := *h.account(t, "shop").Spec.Spaces.Limit; limit != 2 {
 		t.Errorf("a dry run has set the limit to %d", limit)
 	}
-	if got := h.must(t, "edit", "account", "shop", "--wait", "--timeout", "30s").stdout; got != "account.tenancy.matryoshka.dev/shop edited\n" {
+	if got := h.must(t, "edit", "account", "shop", "--wait", "--timeout", "3m").stdout; got != "account.tenancy.matryoshka.dev/shop edited\n" {
 		t.Errorf("edited: %q", got)
 	}
 	if limit := *h.account(t, "shop").Spec.Spaces.Limit; limit != 3 {

@@ -25,7 +25,7 @@ func TestUninstall(t *testing.T) {
 	h := newHost(t, testenv.StartTenant(t))
 	chart := chartForAnyVersion(t)
 	playNodes(t, h)
-	h.must(t, "install", "--chart", chart, "--timeout", "60s")
+	h.must(t, "install", "--chart", chart, "--timeout", "3m")
 	before := everything(t, h)
 	if len(before) < 10 {
 		t.Fatalf("only %d objects are installed: %v", len(before), before)
@@ -45,9 +45,9 @@ func TestUninstall(t *testing.T) {
 			t.Errorf("%s is gone, though the command was refused", name)
 		}
 	}
-	h.fails(t, exit.TimedOut, []string{"virtualclusters (demo/hello)", "--force"}, "uninstall", "--delete-data", "--timeout", "5s")
+	h.fails(t, exit.TimedOut, []string{"virtualclusters (demo/hello)", "--force"}, "uninstall", "--delete-data", "--timeout", "10s")
 
-	h.must(t, "uninstall", "--delete-data", "--force", "--timeout", "120s")
+	h.must(t, "uninstall", "--delete-data", "--force", "--timeout", "3m")
 	if left := everything(t, h); len(left) > 0 {
 		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 	}
@@ -55,10 +55,10 @@ func TestUninstall(t *testing.T) {
 
 	t.Run("WithAgent", func(t *testing.T) {
 		awaitForgotten(t, h)
-		h.must(t, "install", "--chart", chart, "--timeout", "60s")
+		h.must(t, "install", "--chart", chart, "--timeout", "3m")
 		playAgent(t, h, "demo", nil)
 		h.must(t, "create", "vc", "again", "-n", "demo", "--wait=false")
-		h.must(t, "uninstall", "--delete-data", "--timeout", "60s")
+		h.must(t, "uninstall", "--delete-data", "--timeout", "3m")
 		if left := everything(t, h); len(left) > 0 {
 			t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 		}

@@ -31,7 +31,7 @@ func TestVirtualClusters(t *testing.T) {
 func testLife(t *testing.T, h *host) {
 	h.fails(t, exit.NotFound, []string{"demo", "--create-namespace"}, "create", "vc", "hello", "-n", "demo")
 
-	created := h.must(t, "create", "virtualcluster", "hello", "-n", "demo", "--create-namespace", "--timeout", "20s")
+	created := h.must(t, "create", "virtualcluster", "hello", "-n", "demo", "--create-namespace", "--timeout", "3m")
 	if created.stdout != "virtualcluster.cluster.matryoshka.dev/hello created\n" {
 		t.Errorf("standard output %q", created.stdout)
 	}
@@ -113,7 +113,7 @@ func testRefused(t *testing.T, h *host) {
 }
 
 func testUse(t *testing.T, h *host) {
-	h.must(t, "create", "vc", "used", "-n", "demo", "--timeout", "20s")
+	h.must(t, "create", "vc", "used", "-n", "demo", "--timeout", "3m")
 	h.fails(t, exit.NotFound, []string{"demo/nobody"}, "connect", "vc", "nobody", "-n", "demo", "--", "true")
 	if ended := h.matry(t, "connect", "vc", "used", "-n", "demo", "--", "sh", "-c", "grep -q "+h.config.Host+" \"$KUBECONFIG\" && echo inside; exit 7"); ended.code != 7 || ended.stdout != "inside\n" {
 		t.Errorf("code %d, output %q; want those of the command", ended.code, ended.stdout)
@@ -142,7 +142,7 @@ func testUse(t *testing.T, h *host) {
 // Nobody plays the agent in this namespace.
 func testTimeout(t *testing.T, h *host) {
 	h.fails(t, exit.TimedOut, []string{"quiet/late", "the agent has not seen it yet", "matry describe virtualcluster late -n quiet"},
-		"create", "vc", "late", "-n", "quiet", "--create-namespace", "--timeout", "300ms")
+		"create", "vc", "late", "-n", "quiet", "--create-namespace", "--timeout", "3s")
 	h.fails(t, exit.Failed, []string{"no kubeconfig yet", "matry describe"}, "kubeconfig", "vc", "late", "-n", "quiet")
 
 	late := &clusterv1alpha1.VirtualCluster{}
@@ -162,13 +162,15 @@ func testCompletion(t *testing.T, h *host) {
 	for _, name := range []string{"one", "two"} {
 		h.must(t, "create", "vc", name, "-n", "demo", "--wait=false")
 	}
-	if got := h.must(t, "__complete", "delete", "vc", "-n", "demo", "one", "").stdout; !strings.HasPrefix(got, "two\t") || strings.Contains(got, "one") {
-		t.Errorf("completions %q, want the one that is not on the line yet", got)
-	}
-	if got := h.must(t, "delete", "vc", "one", "two", "-n", "demo", "--timeout", "20s"); strings.Count(got.stdout, " deleted\n") != 2 {
+	h.eventually(t, func() bool { // it gives up after a second, so that nobody waits
+		got := h.must(t, "__complete", "delete", "vc", "-n", "demo", "one", "").stdout
+		return strings.HasPrefix(got, "two\t") && !strings.Contains(got, "one") // that is on the line already
+	})
+	if got := h.must(t, "delete", "vc", "one", "two", "-n", "demo", "--timeout", "3m"); strings.Count(got.stdout, " deleted\n") != 2 {
 		t.Errorf("two deleted at once: %q", got.stdout)
 	}
-	if got := h.must(t, "__complete", "get", "vc", "-n", "").stdout; !strings.Contains(got, "demo\n") || !strings.Contains(got, "kube-system\n") {
-		t.Errorf("completions of a namespace are %q", got)
-	}
+	h.eventually(t, func() bool {
+		got := h.must(t, "__complete", "get", "vc", "-n", "").stdout
+		return strings.Contains(got, "demo\n") && strings.Contains(got, "kube-system\n")
+	})
 }

@@ -129,15 +129,17 @@ func (u *uninstaller) awaitNone(ctx context.Context, kinds []kind) error {
 func (u *uninstaller) awaitGone(ctx context.Context, list func(context.Context) ([]object, error)) error {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
+	var left []object // as last seen: the time may be over in the middle of a list
 	for {
-		left, err := list(ctx)
-		if err == nil && len(left) == 0 {
+		now, err := list(ctx)
+		if err == nil && len(now) == 0 {
 			return nil
 		}
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		if len(left) > 0 {
+		if err == nil {
+			left = now
 			u.detail("waiting for the end of " + summary(left))
 		}
 		select {

@@ -119,9 +119,9 @@ func attackBindings(t *testing.T, h *tenancytest.Host, eve client.Client) {
 	account := func(namespace, name string) rbacv1.Subject {
 		return rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}
 	}
-	if err := bind("programs", "edit", nil, account("own-a", "default")); err != nil {
-		t.Fatalf("eve may bind a service account of her space: %v", err)
-	}
+	mustBeAbleTo(t, h, "eve binds a service account of her space", func(context.Context) error {
+		return bind("programs", "edit", nil, account("own-a", "default"))
+	})
 	members := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "own-a", Name: "matryoshka-members"}}
 	own := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "own-a", Name: "programs"}}
 	people := "in a space only its own service accounts can be bound"
@@ -264,6 +264,9 @@ func TestAttackWithTheAgentsRightsOnAccounts(t *testing.T) {
 	ref := func(name string) rbacv1.RoleRef {
 		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}
 	}
+	mustBeAbleTo(t, h, "the agent has all rights", func(ctx context.Context) error {
+		return agent.List(ctx, &corev1.SecretList{}, client.InNamespace("team-a"))
+	})
 	mustBeAbleTo(t, h, "the agent writes in a space", func(ctx context.Context) error {
 		return agent.Patch(ctx, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "matryoshka-members"}},
 			merge(t, map[string]any{"metadata": map[string]any{"annotations": map[string]any{"a": "b"}}}))

@@ -25,6 +25,9 @@ func TestKioskFlaws(t *testing.T) {
 	createSpace(t, h, member, "one-a", "one")
 	awaitReady(t, h, "one-a")
 	mustBeAbleTo(t, h, "max works", makes(member, "one-a"))
+	mustBeAbleTo(t, h, "max sees his space", func(ctx context.Context) error {
+		return member.Get(ctx, client.ObjectKey{Name: "one-a"}, &tenancyv1alpha1.Space{})
+	})
 	t.Run("AccountCouldBeChangedLater", func(t *testing.T) { checkAccountStays(t, h) })
 	t.Run("WatchHadNoReplay", func(t *testing.T) { checkWatch(t, h) })
 	t.Run("AccountHadToBeSpelledOut", func(t *testing.T) { checkRulesReview(t, h) })

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/tenancy/tenancytest"
 )
 
@@ -23,6 +24,9 @@ func TestSecondLookWritesNothing(t *testing.T) {
 	h.Eventually(t, "two are ready and one waits", func() error {
 		if ready := spacesWith(t, h, "Ready"); len(ready) != 2 {
 			return fmt.Errorf("ready are %v", ready)
+		}
+		if waiting := spacesWith(t, h, tenancyv1alpha1.ReasonLimitReached); len(waiting) != 1 {
+			return fmt.Errorf("waiting are %v", waiting)
 		}
 		return wantSpaces(getAccount(t, h, "settled"), 2)
 	})

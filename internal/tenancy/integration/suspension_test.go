@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,6 +60,19 @@ func checkRemovedWithoutBind(t *testing.T, h *tenancytest.Host) {
 	if err := h.Admin.Delete(t.Context(), roles.DeepCopy()); err != nil {
 		t.Fatal(err)
 	}
+	agent := h.As(t, tenancytest.AgentUser)
+	h.Eventually(t, "the agent may not bind any more", func() error {
+		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "bind", Group: rbacv1.GroupName, Resource: "clusterroles", Name: "admin"},
+		}}
+		if err := agent.Create(t.Context(), review); err != nil {
+			return err
+		}
+		if review.Status.Allowed {
+			return errAllowed
+		}
+		return nil
+	})
 	editAccount(t, h, "unbound", func(spec *tenancyv1alpha1.AccountSpec) { spec.Subjects = []rbacv1.Subject{user("uwe")} })
 	mustNotBeAbleTo(t, h, "una works", makes(una, "unbound-a"))
 	awaitReason(t, h, "unbound-a", "ClusterRoleNotGranted")

@@ -23,7 +23,9 @@ import (
 	chartutil "helm.sh/helm/v4/pkg/chart/common/util"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	helmengine "helm.sh/helm/v4/pkg/engine"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -90,7 +92,28 @@ func NewHost(t testing.TB, values map[string]any) *Host {
 		}
 	}
 	h.awaitPolicies(t)
+	h.awaitRights(t)
 	return h
+}
+
+// awaitRights waits until the agent has the rights that the chart gives it: those that are made last.
+func (h *Host) awaitRights(t testing.TB) {
+	t.Helper()
+	for _, last := range []authorizationv1.ResourceAttributes{
+		{Verb: "bind", Group: rbacv1.GroupName, Resource: "clusterroles", Name: "admin"},
+		{Verb: "impersonate", Resource: "serviceaccounts", Namespace: SystemNamespace, Name: "matryoshka-space-templates"},
+	} {
+		h.Eventually(t, "the agent has its rights", func() error {
+			review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: AgentUser, ResourceAttributes: &last}}
+			if err := h.Admin.Create(t.Context(), review); err != nil {
+				return err
+			}
+			if !review.Status.Allowed {
+				return fmt.Errorf("it may not %s %s %q", last.Verb, last.Resource, last.Name)
+			}
+			return nil
+		})
+	}
 }
 
 // RenderChart renders the chart as Helm would, without its CRDs.

@@ -87,17 +87,16 @@ func TestWatchingKnowsWhatWasThereBefore(t *testing.T) {
 }
 
 func TestAwait(t *testing.T) {
-	events := watch.NewFake()
+	const room = 2 // so that nobody is sending when the watch ends
+	events := watch.NewFakeWithChanSize(room, false)
 	awaited, err := Expect(t.Context(), "pod b", source(events, *pod("a")), func(object runtime.Object) bool {
 		return object.(*corev1.Pod).Name == "b"
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		events.Add(pod("b"))
-		events.Modify(pod("b"))
-	}()
+	events.Add(pod("b"))
+	events.Modify(pod("b"))
 	got, err := awaited.Await(t.Context())
 	if err != nil || got.(*corev1.Pod).Name != "b" {
 		t.Errorf("got %v, %v", got, err)

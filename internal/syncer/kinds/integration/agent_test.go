@@ -1,10 +1,12 @@
 package integration
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -36,7 +38,12 @@ func (w *world) beAgent(t *testing.T) *rest.Config {
 		create(t, w.host, object)
 	}
 	w.confine(t, agentUser, "")
-	return impersonate(w.hostConfig, agentUser)
+	config := impersonate(w.hostConfig, agentUser)
+	agent := newClient(t, config)
+	eventually(t, "the agent has its rights", func() error { // the API server takes a moment to see them
+		return errors.Join(agent.List(t.Context(), &corev1.NodeList{}), agent.List(t.Context(), &corev1.NamespaceList{}))
+	})
+	return config
 }
 
 // rbacObject decodes a cluster-wide object of RBAC; those of the agent's own namespace are not needed here.

@@ -111,7 +111,7 @@ func (w *customWorld) testGatewayClasses(t *testing.T) {
 
 	own := gatewayClass("own", "example.com/mine")
 	delete(own.Object["spec"].(map[string]any), "parametersRef")
-	create(t, w.virtual, own)
+	eventually(t, "the tenant's API server has the kind", func() error { return w.virtual.Create(t.Context(), own) })
 	create(t, w.host, gatewayClass("own", "example.com/controller"))
 	hidden := gatewayClass("hidden", "example.com/controller")
 	hidden.SetLabels(map[string]string{mapping.LabelOffer: "false"})

@@ -54,6 +54,7 @@ func names(want ...string) func(*discoveryv1.EndpointSlice) error {
 // hostPod makes a host pod with an address, as if the kubelet ran it.
 func (w *world) hostPod(t *testing.T, hostNamespace, name, address string, labels map[string]string) *corev1.Pod {
 	t.Helper()
+	await(t, w.host, client.ObjectKey{Namespace: hostNamespace, Name: "default"}, &corev1.ServiceAccount{}, func(*corev1.ServiceAccount) error { return nil })
 	pod := create(t, w.host, &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: hostNamespace, Name: name, Labels: labels},
 		Spec: corev1.PodSpec{

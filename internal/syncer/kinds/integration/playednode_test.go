@@ -118,13 +118,10 @@ func (n *playedNode) step(ctx context.Context, hostPod *corev1.Pod) error {
 		Name: hostPod.Spec.Containers[0].Name, Image: hostPod.Spec.Containers[0].Image, Ready: true,
 		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now}},
 	}}
-	if err := n.host.Status().Update(ctx, hostPod); err != nil {
-		return err
-	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.started[hostPod.UID] = time.Now()
-	return nil
+	n.started[hostPod.UID] = time.Now() // before anybody can have seen it
+	n.mu.Unlock()
+	return n.host.Status().Update(ctx, hostPod)
 }
 
 // remember notes whose host pod it is, and gives it a number of its own.

@@ -327,6 +327,7 @@ func testEvents(t *testing.T, w *world) {
 	change(t, w.host, hostPod, func(pod *corev1.Pod) {
 		pod.Annotations = map[string]string{mapping.AnnotationTenantUID: string(virtualPod.UID)}
 	})
+	w.seen(t, hostPod)
 	foreignPod := w.hostPod(t, hostNamespace, "foreign", "10.244.0.202", nil)
 	report := func(name string, pod *corev1.Pod, component, message string) *corev1.Event {
 		return create(t, w.host, &corev1.Event{

@@ -19,6 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -357,12 +358,16 @@ func never(t *testing.T, in client.Client, key client.ObjectKey, empty client.Ob
 	}
 }
 
-// seen waits until the engine's cache shows a host object.
+// seen waits until the engine's cache shows a host object as it is here, or as it became later.
 func (w *world) seen(t *testing.T, hostObject client.Object) {
 	t.Helper()
 	empty, _ := hostObject.DeepCopyObject().(client.Object)
 	eventually(t, fmt.Sprintf("the engine sees %T %s", hostObject, hostObject.GetName()), func() error {
-		return w.hostCache.Get(t.Context(), client.ObjectKeyFromObject(hostObject), empty)
+		if err := w.hostCache.Get(t.Context(), client.ObjectKeyFromObject(hostObject), empty); err != nil {
+			return err
+		}
+		order, err := resourceversion.CompareResourceVersion(empty.GetResourceVersion(), hostObject.GetResourceVersion())
+		return errors.Join(err, expect(order >= 0, "it sees version %s", empty.GetResourceVersion()))
 	})
 }
 

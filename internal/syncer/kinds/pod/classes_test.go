@@ -1,6 +1,7 @@
 package pod_test
 
 import (
+	"context"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,9 +19,14 @@ func testClasses(t *testing.T, w *world) {
 	namespace := w.namespace(t, "classes")
 	offered := map[string]string{mapping.LabelOffer: "true"}
 	hidden := &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: "privileged", Labels: map[string]string{mapping.LabelOffer: "false"}}, Handler: "anything"}
-	create(t, w.host, hidden)
-	create(t, w.host, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "offered", Labels: offered}, Value: 7})
-	create(t, w.host, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "of-the-host"}, Value: 9000})
+	for _, class := range []client.Object{
+		hidden,
+		&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "offered", Labels: offered}, Value: 7},
+		&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "of-the-host"}, Value: 9000},
+	} {
+		create(t, w.host, class)
+		w.seen(t, class)
+	}
 	create(t, w.tenant, &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: "privileged"}, Handler: "anything"})
 	for _, name := range []string{"offered", "of-the-host"} {
 		create(t, w.tenant, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Value: 1000000})
@@ -44,7 +50,7 @@ func testClasses(t *testing.T, w *world) {
 	for name, want := range map[string]int32{"offered": 7, "of-the-host": 0} {
 		virtualPod := newPod(namespace, name)
 		virtualPod.Spec.PriorityClassName = name
-		create(t, w.tenant, virtualPod)
+		eventually(t, "the tenant's API server knows its class", func(ctx context.Context) error { return w.tenant.Create(ctx, virtualPod) })
 		if hostPod := w.hostPod(t, virtualPod); hostPod.Spec.Priority == nil || *hostPod.Spec.Priority != want {
 			t.Errorf("class %s: the host pod has the priority %v, want %d", name, hostPod.Spec.Priority, want)
 		}

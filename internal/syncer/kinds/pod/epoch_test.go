@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -34,6 +35,12 @@ func TestSleep(t *testing.T) {
 func (w *world) fallAsleep(t *testing.T) {
 	t.Helper()
 	w.epoch.Add(1)
+	w.hearOfSleep(t)
+}
+
+// hearOfSleep has the registry know what the host knows.
+func (w *world) hearOfSleep(t *testing.T) {
+	t.Helper()
 	tenant, _ := w.registry.ByUID(tenantUID)
 	tenant.Asleep, tenant.Ready, tenant.SleepEpoch = true, false, w.epoch.Load()
 	w.registry.Set(tenant)
@@ -196,8 +203,7 @@ func testUnseenSleep(t *testing.T, w *world) {
 			return pod.UID == virtualPod.UID && pod.DeletionTimestamp == nil && pod.Status.Phase == corev1.PodRunning
 		})
 	}
-	w.epoch.Add(-1)
-	w.fallAsleep(t)
+	w.hearOfSleep(t)
 	w.kubeletEnds(t, endingHost)
 	w.wake(t)
 	for _, virtualPod := range []*corev1.Pod{gone, ending} {
@@ -246,6 +252,12 @@ func testNodeGoneInSleep(t *testing.T, w *world) {
 	if err := w.host.Delete(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-2"}}); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the engine sees that node-2 is gone", func(ctx context.Context) error {
+		if err := w.engine.HostCache().Get(ctx, client.ObjectKey{Name: "node-2"}, &corev1.Node{}); !apierrors.IsNotFound(err) {
+			return errors.Join(errors.New("it is there"), err)
+		}
+		return nil
+	})
 	w.wake(t)
 	w.gone(t, w.tenant, virtualPod)
 }

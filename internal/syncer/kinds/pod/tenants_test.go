@@ -39,7 +39,7 @@ func testTwoTenants(t *testing.T, w *world) {
 	})
 	virtualPod := newPod(namespace, "web")
 	create(t, w.tenant, virtualPod)
-	w.hostPod(t, virtualPod)
+	hostPod := w.hostPod(t, virtualPod)
 	twin := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: mapping.HostNamespace(second.ID, namespace), Name: "web"}}
 	eventually(t, "the twin's host pod", func(ctx context.Context) error { return w.host.Get(ctx, client.ObjectKeyFromObject(twin), twin) })
 	if twin.Labels[mapping.LabelUID] != string(second.UID) {
@@ -58,7 +58,7 @@ func testTwoTenants(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	w.gone(t, w.tenant, virtualPod)
-	w.gone(t, w.host, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: mapping.HostNamespace(tenantID, namespace), Name: "web", UID: "any"}})
+	w.gone(t, w.host, hostPod)
 	if err := w.host.Get(t.Context(), client.ObjectKeyFromObject(twin), twin); err != nil || twin.DeletionTimestamp != nil {
 		t.Errorf("the paused tenant's pod was touched (%v)", err)
 	}

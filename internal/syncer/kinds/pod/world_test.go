@@ -176,6 +176,15 @@ func create(t *testing.T, c client.Client, object client.Object) {
 }
 
 // eventually waits until check returns nil.
+// seen waits until the engine's cache shows a new object of the host.
+func (w *world) seen(t *testing.T, hostObject client.Object) {
+	t.Helper()
+	empty, _ := hostObject.DeepCopyObject().(client.Object)
+	eventually(t, "the engine sees "+hostObject.GetName(), func(ctx context.Context) error {
+		return w.engine.HostCache().Get(ctx, client.ObjectKeyFromObject(hostObject), empty)
+	})
+}
+
 func eventually(t *testing.T, what string, check func(ctx context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
@@ -33,6 +34,19 @@ func TestChart(t *testing.T) {
 		Spec:       tenancyv1alpha1.AccountSpec{Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "anna"}}},
 	})
 	h.Create(t, newQuota("compute", "team-a", map[corev1.ResourceName]string{"pods": "4", "count/deployments.apps": "2"}))
+	quotaIsReady := func(namespaces int) func() error {
+		return func() error {
+			one := &tenancyv1alpha1.AccountQuota{}
+			if err := h.Admin.Get(t.Context(), client.ObjectKey{Name: "compute"}, one); err != nil {
+				return err
+			}
+			if !hasCondition(one, tenancyv1alpha1.ConditionReady, metav1.ConditionTrue) || len(one.Status.Namespaces) != namespaces {
+				return fmt.Errorf("status: %+v", one.Status)
+			}
+			return nil
+		}
+	}
+	h.Eventually(t, "the agent knows the quota", quotaIsReady(0))
 	h.Create(t, &tenancyv1alpha1.Space{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: tenancyv1alpha1.SpaceSpec{Account: "team-a"}})
 	part := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: "web", Name: "matryoshka-compute"}}
 	h.Eventually(t, "the space is ready", func() error {
@@ -53,16 +67,7 @@ func TestChart(t *testing.T) {
 	t.Run("Webhook", func(t *testing.T) { testWebhookIsKept(t, h) })
 	t.Run("Members", func(t *testing.T) { testMembers(t, h, part) })
 	t.Run("Confined", func(t *testing.T) { testConfined(t, h) })
-	h.Eventually(t, "the account's quota is ready", func() error {
-		one := &tenancyv1alpha1.AccountQuota{}
-		if err := h.Admin.Get(t.Context(), client.ObjectKey{Name: "compute"}, one); err != nil {
-			return err
-		}
-		if !hasCondition(one, tenancyv1alpha1.ConditionReady, metav1.ConditionTrue) || len(one.Status.Namespaces) != 1 {
-			return fmt.Errorf("status: %+v", one.Status)
-		}
-		return nil
-	})
+	h.Eventually(t, "the account's quota is ready", quotaIsReady(1))
 }
 
 func startKeeper(t *testing.T, h *tenancytest.Host) *quota.Controller {
@@ -141,11 +146,13 @@ func testMembers(t *testing.T, h *tenancytest.Host, part *corev1.ResourceQuota) 
 		"edit":   func() error { return generous(part.DeepCopy()) },
 		"delete": func() error { return anna.Delete(t.Context(), part.DeepCopy()) },
 		"status": func() error {
-			if err := anna.Get(t.Context(), client.ObjectKeyFromObject(part), status); err != nil {
-				return err
-			}
-			status.Status.Hard["pods"] = resource.MustParse("100")
-			return anna.Status().Update(t.Context(), status)
+			return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+				if err := anna.Get(t.Context(), client.ObjectKeyFromObject(part), status); err != nil {
+					return err
+				}
+				status.Status.Hard["pods"] = resource.MustParse("100")
+				return anna.Status().Update(t.Context(), status)
+			})
 		},
 		"forge a label": func() error { return anna.Create(t.Context(), labelled) },
 		"take a name":   func() error { return anna.Create(t.Context(), named) },

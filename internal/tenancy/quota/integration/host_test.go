@@ -136,11 +136,11 @@ func (h *host) create(t *testing.T, object client.Object) {
 	}
 }
 
-// createInRoom makes a pod for which the account has room, and returns how often it was refused before. It seldom is: the host's admission may
+// createInRoom makes an object for which the account has room, and returns how often it was refused before. It seldom is: the host's admission may
 // not have seen yet that the part of the namespace was raised.
-func (h *host) createInRoom(t *testing.T, one *corev1.Pod) (refusals int) {
+func (h *host) createInRoom(t *testing.T, one client.Object) (refusals int) {
 	t.Helper()
-	eventually(t, "room for pod "+one.Name, func() error {
+	eventually(t, "room for "+one.GetName(), func() error {
 		err := h.admin.Create(t.Context(), one)
 		if apierrors.IsForbidden(err) {
 			refusals++

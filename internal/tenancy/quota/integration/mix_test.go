@@ -13,11 +13,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/shards"
 )
@@ -103,11 +105,11 @@ func TestNeverExceeded(t *testing.T) {
 	h.awaitReady(t, "mix")
 
 	seen := h.observe(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
-	defer cancel()
-	time.AfterFunc(8*time.Second, first.kill)
 	var group sync.WaitGroup
 	var made, refused atomic.Int64
+	ctx, cancel := mixing(t, func() bool { return made.Load() >= 3*bound && refused.Load() > 0 })
+	defer cancel()
+	time.AfterFunc(8*time.Second, first.kill)
 	for number := range clients {
 		group.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(number), 1))
@@ -140,6 +142,22 @@ func TestNeverExceeded(t *testing.T) {
 		})
 	}
 	seen.check(t, bound)
+}
+
+// mixing is the time in which pods are made and deleted: until there was enough of it, and then some seconds more.
+func mixing(t *testing.T, isEnough func() bool) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	begun := time.Now()
+	go func() {
+		for ctx.Err() == nil && (time.Since(begun) < 25*time.Second || !isEnough()) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+		cancel()
+	}()
+	return ctx, cancel
 }
 
 // deleteSome deletes about half of the pods of a namespace.
@@ -186,10 +204,13 @@ func TestTwoOwners(t *testing.T) {
 	for index := range namespaces {
 		h.addNamespace(t, fmt.Sprintf("mix-%d", index), "mix", mapping.KindSpace)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
-	defer cancel()
+	h.awaitQuota(t, "mix", "everywhere", func(q *tenancyv1alpha1.AccountQuota) bool {
+		return hasCondition(q, tenancyv1alpha1.ConditionReady, metav1.ConditionTrue) && len(q.Status.Namespaces) == namespaces
+	})
 	var group sync.WaitGroup
 	var made atomic.Int64
+	ctx, cancel := mixing(t, func() bool { return made.Load() >= bound })
+	defer cancel()
 	for number := range namespaces {
 		group.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(number), 2))

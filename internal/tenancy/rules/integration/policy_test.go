@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -74,7 +75,10 @@ func (w *world) awaitPolicies(t *testing.T) {
 	t.Helper()
 	forged := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "forged", Annotations: map[string]string{rules.AnnotationGeneration: "1"}}}
 	w.eventually(t, "what a pod does not say is filled in", func() error {
-		return w.admin.Create(t.Context(), pod("strict", func(*corev1.PodSpec) {}), client.DryRunAll)
+		return errors.Join( // by one whose rights must be known, too
+			w.member.Create(t.Context(), pod("strict", func(*corev1.PodSpec) {}), client.DryRunAll),
+			w.member.Create(t.Context(), pod("free", func(*corev1.PodSpec) {}), client.DryRunAll),
+		)
 	})
 	vc := newVirtualCluster("strict", func(spec *clusterv1alpha1.VirtualClusterSpec) { spec.PodSecurity = "privileged" })
 	for policy, object := range map[string]client.Object{

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -149,14 +150,18 @@ func TestNothingHalfMade(t *testing.T) {
 	}
 	e.awaitData(t, "web", "taken", "whose", "mine")
 
-	// A quota is not asked in a dry run: what was made before it says no is removed again.
+	// A quota says no when it is used up: what was made before it does is removed again.
 	e.Create(t, &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: "web", Name: "full"}, Spec: corev1.ResourceQuotaSpec{
 		Hard: corev1.ResourceList{"count/secrets": resource.MustParse("0")},
 	}})
-	e.Eventually(t, "the quota is counted", func() error {
-		var quota corev1.ResourceQuota
-		if err := e.Admin.Get(t.Context(), client.ObjectKey{Namespace: "web", Name: "full"}, &quota); err != nil || len(quota.Status.Hard) == 0 {
-			return errorf("its status is %+v (%v)", quota.Status, err)
+	e.Eventually(t, "the quota is enforced", func() error {
+		probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "web", Name: "probe"}}
+		err := e.Admin.Create(t.Context(), probe)
+		if err == nil {
+			return errors.Join(errors.New("it is not"), e.Admin.Delete(t.Context(), probe))
+		}
+		if !strings.Contains(err.Error(), "exceeded quota") {
+			return err
 		}
 		return nil
 	})

@@ -97,7 +97,9 @@ func (e *environment) space(t *testing.T, name string) {
 func (e *environment) awaitUse(t *testing.T, space string) {
 	t.Helper()
 	e.Eventually(t, "ann may use space "+space, func() error {
-		err := e.ann.Create(t.Context(), configMap(space, "probe"), client.DryRunAll)
+		err := errors.Join(
+			e.ann.Create(t.Context(), configMap(space, "probe"), client.DryRunAll), e.ann.Create(t.Context(), instance(space, "probe", "none"), client.DryRunAll),
+		)
 		if err != nil {
 			var all tenancyv1alpha1.TemplateInstanceList
 			var present tenancyv1alpha1.Space
