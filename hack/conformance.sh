@@ -20,7 +20,11 @@ mirror() { echo "$data/registries/registry.k8s.io/hosts.toml"; }
 # pod tolerates the taints that tests give to nodes.
 start_registry() {
 	local address
-	matry kubectl create namespace conformance-registry
+	matry kubectl apply -f - <<-NAMESPACE
+		apiVersion: v1
+		kind: Namespace
+		metadata: {name: conformance-registry}
+	NAMESPACE
 	matry kubectl wait --for=create serviceaccount/default -n conformance-registry --timeout 5m
 	matry kubectl apply -f - <<-POD
 		apiVersion: v1

@@ -22,6 +22,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/tenancy"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/report"
 	"github.com/matryoshka-dev/matryoshka/internal/tenancy/slot"
 )
 
@@ -50,7 +51,7 @@ func SetupWithManager(mgr ctrl.Manager, options Options) error {
 	}
 	byLabel := handler.EnqueueRequestsFromMapFunc(ofLabelled)
 	err := ctrl.NewControllerManagedBy(mgr).Named("account").
-		For(&tenancyv1alpha1.Account{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&tenancyv1alpha1.Account{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, report.Changed(ownStatus)))).
 		Watches(&tenancyv1alpha1.Space{}, handler.EnqueueRequestsFromMapFunc(ofSpace), builder.WithPredicates(noUpdates())).
 		Watches(&tenancyv1alpha1.AccountQuota{}, handler.EnqueueRequestsFromMapFunc(ofQuota), builder.WithPredicates(noUpdates())).
 		Watches(&rbacv1.ClusterRole{}, byLabel).
@@ -63,6 +64,12 @@ func SetupWithManager(mgr ctrl.Manager, options Options) error {
 		return fmt.Errorf("set up the controller of accounts: %w", err)
 	}
 	return nil
+}
+
+// ownStatus is what this controller reports.
+func ownStatus(account *tenancyv1alpha1.Account) any {
+	said := report.Said(account.Status.Conditions, tenancyv1alpha1.ConditionReady, tenancyv1alpha1.ConditionWithinLimits, tenancyv1alpha1.ConditionInitialSpaces)
+	return []any{account.Status.Spaces, account.Status.VirtualClusters, account.Status.RunningVirtualClusters, account.Status.InitialSpaces, said}
 }
 
 // noUpdates lets through that something is there or is gone.

@@ -23,6 +23,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/tenancy"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/report"
 )
 
 // workers is how many accounts are worked on at a time.
@@ -44,7 +45,7 @@ func SetupWithManager(mgr ctrl.Manager, options Options) error {
 	}
 	r := &Reconciler{host: options.Host, cached: mgr.GetClient(), shards: options.Shards, log: options.Logger}
 	err := ctrl.NewControllerManagedBy(mgr).Named("rules").
-		For(&tenancyv1alpha1.Account{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&tenancyv1alpha1.Account{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, report.Changed(ownStatus)))).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(ofNamespace), builder.WithPredicates(disturbed())).
 		Watches(&schedulingv1.PriorityClass{}, handler.EnqueueRequestsFromMapFunc(r.everybody), builder.WithPredicates(isDefault())).
 		WatchesRawSource(tenancy.Gained(options.Shards, r.accounts)).
@@ -54,6 +55,11 @@ func SetupWithManager(mgr ctrl.Manager, options Options) error {
 		return fmt.Errorf("set up the keeper of rules: %w", err)
 	}
 	return nil
+}
+
+// ownStatus is what this controller reports.
+func ownStatus(account *tenancyv1alpha1.Account) any {
+	return report.Said(account.Status.Conditions, tenancyv1alpha1.ConditionRulesEnforced)
 }
 
 // disturbed lets through new namespaces and those whose labels or annotations have changed.

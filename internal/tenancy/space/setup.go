@@ -25,6 +25,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/mapping"
 	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/tenancy"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/report"
 	"github.com/matryoshka-dev/matryoshka/internal/tenancy/slot"
 )
 
@@ -60,7 +61,7 @@ func SetupWithManager(mgr ctrl.Manager, options Options) error {
 		slots: slot.New(options.Host, mgr.GetClient(), options.SystemNamespace, slot.Spaces),
 	}
 	err := ctrl.NewControllerManagedBy(mgr).Named("space").
-		For(&tenancyv1alpha1.Space{}, builder.WithPredicates(meaningful())).
+		For(&tenancyv1alpha1.Space{}, builder.WithPredicates(predicate.Or(meaningful(), report.Changed(ownStatus)))).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(ofNamespace), builder.WithPredicates(noCreations())).
 		Watches(&rbacv1.RoleBinding{}, handler.EnqueueRequestsFromMapFunc(ofBinding)).
 		Watches(&clusterv1alpha1.VirtualCluster{}, handler.EnqueueRequestsFromMapFunc(ofVirtualCluster), builder.WithPredicates(onlyDeletions())).
@@ -93,6 +94,11 @@ func meaningful() predicate.Predicate {
 			e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion() ||
 			templates(e.ObjectOld) != templates(e.ObjectNew)
 	}}
+}
+
+// ownStatus is what this controller reports.
+func ownStatus(space *tenancyv1alpha1.Space) any {
+	return []any{space.Status.NamespaceUID, report.Said(space.Status.Conditions, tenancyv1alpha1.ConditionReady)}
 }
 
 func noCreations() predicate.Predicate {

@@ -25,6 +25,7 @@ import (
 	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/tenancy"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/report"
 	"github.com/matryoshka-dev/matryoshka/internal/tenancy/template/chart"
 	"github.com/matryoshka-dev/matryoshka/internal/tenancy/template/render"
 )
@@ -121,13 +122,18 @@ func (r *Reconciler) setup(mgr ctrl.Manager) error {
 func (s *Spaces) setup(mgr ctrl.Manager) error {
 	generation := builder.WithPredicates(predicate.GenerationChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).Named("spacetemplates").
-		For(&tenancyv1alpha1.Space{}, builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, usable()))).
+		For(&tenancyv1alpha1.Space{}, builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, usable(), report.Changed(ownStatus)))).
 		Watches(&tenancyv1alpha1.TemplateInstance{}, handler.EnqueueRequestsFromMapFunc(ofInstance)).
 		Watches(&tenancyv1alpha1.SpaceTemplate{}, handler.EnqueueRequestsFromMapFunc(s.ofSpaceTemplate), generation).
 		Watches(&tenancyv1alpha1.Account{}, handler.EnqueueRequestsFromMapFunc(s.ofAccount), generation).
 		WatchesRawSource(tenancy.Gained(s.options.Shards, s.gainedSpaces)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: tenancy.BackOff()}).
 		Complete(s)
+}
+
+// ownStatus is what the controller of spaces' templates reports.
+func ownStatus(space *tenancyv1alpha1.Space) any {
+	return report.Said(space.Status.Conditions, tenancyv1alpha1.ConditionTemplatesApplied)
 }
 
 // usable lets through that a space has its namespace, and that it falls asleep or wakes.

@@ -30,6 +30,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/rewatch"
 	"github.com/matryoshka-dev/matryoshka/internal/shards"
 	"github.com/matryoshka-dev/matryoshka/internal/tenancy"
+	"github.com/matryoshka-dev/matryoshka/internal/tenancy/report"
 )
 
 // workers is how many spaces are worked on at a time.
@@ -61,7 +62,7 @@ func SetupWithManager(mgr ctrl.Manager, options Options) error {
 	}
 	made := ctrl.NewControllerManagedBy(mgr).Named("sleep").
 		For(&tenancyv1alpha1.Space{}, builder.WithPredicates(predicate.Or(
-			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, madeNamespace(),
+			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, madeNamespace(), report.Changed(ownStatus),
 		))).
 		Watches(&tenancyv1alpha1.Account{}, handler.EnqueueRequestsFromMapFunc(r.ofAccount), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&clusterv1alpha1.VirtualCluster{}, handler.EnqueueRequestsFromMapFunc(inNamespace), builder.WithPredicates(predicate.AnnotationChangedPredicate{})).
@@ -153,6 +154,12 @@ func (r *Reconciler) touches() handler.EventHandler {
 			}
 		},
 	}
+}
+
+// ownStatus is what this controller reports, without its times.
+func ownStatus(space *tenancyv1alpha1.Space) any {
+	said := report.Said(space.Status.Conditions, tenancyv1alpha1.ConditionAsleep, tenancyv1alpha1.ConditionDeletionDue)
+	return []any{space.Status.Sleep.Phase, space.Status.Sleep.Epoch, said}
 }
 
 func madeNamespace() predicate.Predicate {
