@@ -68,6 +68,7 @@ func TestReplicas(t *testing.T) {
 	if !ok {
 		t.Fatal("the only replica does not hold hello")
 	}
+	defer leave()
 	second, stopSecond := env.startShared(t, "matryoshka-agent-second")
 	env.eventually(t, "the second one holds something", func() error {
 		if held := holds(t, first, vc.UID) != holds(t, second, vc.UID); !held {

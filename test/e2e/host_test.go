@@ -22,7 +22,9 @@ import (
 const (
 	upTimeout   = 10 * time.Minute
 	downTimeout = 5 * time.Minute
+	// cliTimeout is how long a command may take; it is told to wait for waitTimeout, so that it says what it has waited for.
 	cliTimeout  = 6 * time.Minute
+	waitTimeout = 5 * time.Minute
 )
 
 // matryProgram is the path of bin/matry.
@@ -95,7 +97,7 @@ func (h *host) up(ctx context.Context, args ...string) (string, error) {
 }
 
 func (h *host) down(ctx context.Context, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, downTimeout)
+	ctx, cancel := context.WithTimeout(ctx, downTimeout+time.Minute)
 	defer cancel()
 	return h.matry(ctx, append([]string{"down", "--timeout", downTimeout.String()}, args...)...).err
 }

@@ -107,7 +107,7 @@ func TestDeleteLeavesNothingOnTheHost(t *testing.T) {
 	})
 
 	v := openTenant(t, shared, namespace, name, func() error {
-		return shared.matry(t.Context(), "create", "vc", name, "-n", namespace).err
+		return shared.matry(t.Context(), "create", "vc", name, "-n", namespace, "--timeout", createTimeout.String()).err
 	})
 	v.apply(t, "default", testdata(t, "statefulset.yaml"))
 	v.apply(t, "default", testdata(t, "deployment.yaml"))
@@ -122,7 +122,7 @@ func TestDeleteLeavesNothingOnTheHost(t *testing.T) {
 		t.Fatal("a virtual cluster with workloads adds fewer than 10 objects to the host: this test looks in the wrong place")
 	}
 
-	shared.mustMatry(t, "delete", "vc", name, "-n", namespace)
+	shared.mustMatry(t, "delete", "vc", name, "-n", namespace, "--timeout", waitTimeout.String())
 	eventually(t, startTimeout, func(ctx context.Context) error {
 		after, err := shared.inventory(ctx, t)
 		if err != nil {

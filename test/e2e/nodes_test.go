@@ -20,7 +20,7 @@ func TestTwoNodes(t *testing.T) {
 	}
 	ensureHostNamespace(t, h, "team")
 	v := openTenant(t, h, "team", "wide", func() error {
-		return h.matry(t.Context(), "create", "vc", "wide", "-n", "team").err
+		return h.matry(t.Context(), "create", "vc", "wide", "-n", "team", "--timeout", createTimeout.String()).err
 	})
 	v.apply(t, "default", testdata(t, "everywhere.yaml"))
 	v.reachEachOther(t, 2)

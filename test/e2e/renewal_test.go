@@ -13,7 +13,7 @@ func TestRenewedCredentials(t *testing.T) {
 	const namespace, name = "e2e-renewal", "renewal"
 	before := newTenant(t, shared, namespace, name)
 	kept := before.works(t, "", "before")
-	shared.mustMatry(t, "renew", "vc", name, "-n", namespace, "--wait")
+	shared.mustMatry(t, "renew", "vc", name, "-n", namespace, "--wait", "--timeout", waitTimeout.String())
 
 	if _, err := before.client.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{}); !apierrors.IsUnauthorized(err) {
 		t.Errorf("the old kubeconfig is not refused: %v", err)

@@ -22,7 +22,7 @@ import (
 )
 
 // Two replicas of the agent share the virtual clusters. When one is lost without a word, as with its node, the other one
-// takes over; what it served before is not disturbed. How soon, the tests of shards tell. The test is not parallel: it scales the agent of the shared host, whose
+// takes over; what it served before is not disturbed. How soon, the tests of internal/shards tell: within ten seconds. The test is not parallel: it scales the agent of the shared host, whose
 // virtual clusters change hands by that.
 func TestReplicasOfTheAgent(t *testing.T) {
 	hello, second := demo(t), newTenant(t, shared, "e2e", "second")

@@ -26,7 +26,7 @@ func TestHostKeepsItsDataOverKillAndDown(t *testing.T) {
 	mustUp(t, h)
 	ensureHostNamespace(t, h, "team")
 	v := openTenant(t, h, "team", "kept", func() error {
-		return h.matry(t.Context(), "create", "vc", "kept", "-n", "team").err
+		return h.matry(t.Context(), "create", "vc", "kept", "-n", "team", "--timeout", createTimeout.String()).err
 	})
 	v.apply(t, "default", testdata(t, "statefulset.yaml"))
 	v.podReady(t, "default", "db-1")

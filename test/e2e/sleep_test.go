@@ -54,7 +54,7 @@ func TestVirtualClusterSleepsAndWakes(t *testing.T) {
 	v.awaitPhase(t, "Awake")
 	v.cameBack(t, namespace, before, 1)
 	// Once, in a minute that begins after the schedule is read: one of every minute would end the waking of a busy machine.
-	at := time.Now().UTC().Add(90 * time.Second)
+	at := time.Now().UTC().Add(150 * time.Second)
 	v.patchSleep(t, fmt.Sprintf(`{"force":null,"schedule":{"sleep":"%d %d * * *","timeZone":"UTC"}}`, at.Minute(), at.Hour()))
 	v.awaitPhase(t, "Asleep")
 	start := time.Now()
@@ -96,7 +96,7 @@ func TestSpaceSleepsAndWakes(t *testing.T) {
 	v.apply(t, "default", testdata(t, "shell.yaml"))
 	v.podReady(t, "default", "shell")
 
-	shared.mustMatry(t, "sleep", "space", space, "--wait")
+	shared.mustMatry(t, "sleep", "space", space, "--wait", "--timeout", waitTimeout.String())
 	v.awaitPhase(t, "Asleep")
 	eventually(t, startTimeout, func(context.Context) error {
 		running := shared.mustMatry(t, "kubectl", "get", "pods", "-n", space, "-l", "app=web", "-o", "name")
@@ -110,7 +110,7 @@ func TestSpaceSleepsAndWakes(t *testing.T) {
 		t.Errorf("the CronJob's suspend is %q while its space sleeps", got)
 	}
 
-	shared.mustMatry(t, "wake", "space", space, "--wait")
+	shared.mustMatry(t, "wake", "space", space, "--wait", "--timeout", waitTimeout.String())
 	v.awaitPhase(t, "Awake")
 	shared.mustMatry(t, "kubectl", "rollout", "status", "deployment/web", "-n", space, "--timeout=5m")
 	if got := shared.mustMatry(t, "kubectl", "get", "deployment/web", "cronjob/tick", "-n", space, "-o", "jsonpath={.items[*].spec.replicas} {.items[*].spec.suspend}"); got != "2 false" {

@@ -40,7 +40,7 @@ func newTenant(t testing.TB, h *host, namespace, name string, flags ...string) *
 	t.Helper()
 	ensureHostNamespace(t, h, namespace)
 	created := openTenant(t, h, namespace, name, func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), createTimeout)
+		ctx, cancel := context.WithTimeout(t.Context(), createTimeout+time.Minute)
 		defer cancel()
 		return h.matry(ctx, append([]string{"create", "vc", name, "-n", namespace, "--timeout", createTimeout.String()}, flags...)...).err
 	})
@@ -48,7 +48,7 @@ func newTenant(t testing.TB, h *host, namespace, name string, flags ...string) *
 		if t.Failed() {
 			created.print(t, "")
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), deleteTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), deleteTimeout+time.Minute)
 		defer cancel()
 		if err := h.matry(ctx, "delete", "vc", name, "-n", namespace, "--timeout", deleteTimeout.String()).err; err != nil {
 			t.Errorf("delete the virtual cluster: %v", err)
@@ -93,7 +93,7 @@ func workloads(t testing.TB) *tenant {
 		var err error
 		createWorkloads.Do(func() {
 			ensureHostNamespace(t, shared, namespace)
-			ctx, cancel := context.WithTimeout(t.Context(), createTimeout)
+			ctx, cancel := context.WithTimeout(t.Context(), createTimeout+time.Minute)
 			defer cancel()
 			err = shared.matry(ctx, "create", "vc", name, "-n", namespace, "--timeout", createTimeout.String()).err
 		})

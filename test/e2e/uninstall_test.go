@@ -15,7 +15,7 @@ func uninstallLeavesNothing(t *testing.T, h *host) {
 	t.Helper()
 	h.mustApply(t, strings.ReplaceAll(quotaManifest, "e2e-quota", "gone"))
 	h.mustMatry(t, "kubectl", "wait", "--for=condition=Ready", "space/gone-a", "space/gone-b", "--timeout=5m")
-	h.mustMatry(t, "create", "vc", "inner", "-n", "gone-a")
+	h.mustMatry(t, "create", "vc", "inner", "-n", "gone-a", "--timeout", waitTimeout.String())
 	installed := awaitProductObjects(t, h)
 	if len(installed) < 50 {
 		t.Fatalf("the product has only %d objects on the host, so that this test looks in the wrong place:\n%s", len(installed), strings.Join(installed, "\n"))
@@ -30,7 +30,7 @@ func uninstallLeavesNothing(t *testing.T, h *host) {
 	}
 
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), deleteTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), deleteTimeout+time.Minute)
 	defer cancel()
 	if ended := h.matry(ctx, "uninstall", "--delete-data", "--timeout", deleteTimeout.String()); ended.err != nil {
 		t.Fatal(ended.err)

@@ -258,7 +258,7 @@ func TestSlowTenantsHoldNobodyUp(t *testing.T) {
 		slowest = max(slowest, time.Since(began))
 	}
 	t.Logf("the slowest of %d keys of the quick tenant took %s, %d workers are parked", rounds, slowest, e.parked.Load())
-	if slowest >= callTimeout { // who waits for a slow tenant waits that long
+	if slowest > callTimeout-time.Second { // who waits for a slow tenant waits for the rest of that
 		t.Errorf("a key of the quick tenant took %s", slowest)
 	}
 

@@ -100,6 +100,7 @@ func late(ctx context.Context, body io.ReadCloser, by time.Duration, isLate *ato
 	}()
 	reader, writer := io.Pipe()
 	go func() {
+		defer writer.Close()
 		for piece := range pieces {
 			if isLate.Load() {
 				select {

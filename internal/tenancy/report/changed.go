@@ -9,11 +9,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 )
 
-// Changed lets through updates by which something has changed that the controller itself reports of an object, as part returns it. Every
-// controller has to look again at what it has written. A cache may be behind: who was wrong for a moment, and wrote that, finds what is
-// right again in a cache that has not seen the wrong words yet, and writes nothing; they would stay. When the cache shows them, it writes.
+// Changed lets through updates by which something has changed that the controller itself reports of an object, as part returns it.
 //
-// What a controller says differently each time must not be in the part, or it would never come to rest.
+// Every controller that uses Write needs it, since Write compares with the cached object: after a write that was wrong, a reconcile that
+// knows better may find the right words in the cache still, which has not seen the wrong ones, and write nothing. The wrong ones would
+// stay; but when the cache shows them, that event brings the controller back.
+//
+// What a controller says differently each time must not be in the part, or it would never come to rest. What is not in it may stay wrong
+// until the next event: a message, if Said leaves it out.
 func Changed[T client.Object](part func(T) any) predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc:  func(event.CreateEvent) bool { return false },

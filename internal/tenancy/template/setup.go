@@ -108,7 +108,7 @@ func find(ctx context.Context, cached client.Reader, name string) (*tenancyv1alp
 func (r *Reconciler) setup(mgr ctrl.Manager) error {
 	generation := builder.WithPredicates(predicate.GenerationChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).Named("templateinstance").
-		For(&tenancyv1alpha1.TemplateInstance{}, generation).
+		For(&tenancyv1alpha1.TemplateInstance{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, report.Changed(instanceStatus)))).
 		Watches(&tenancyv1alpha1.TemplateInstance{}, handler.EnqueueRequestsFromMapFunc(r.ofNumber), builder.WithPredicates(number())).
 		Watches(&tenancyv1alpha1.Template{}, handler.EnqueueRequestsFromMapFunc(r.ofTemplate), generation).
 		Watches(&tenancyv1alpha1.SpaceTemplate{}, handler.EnqueueRequestsFromMapFunc(r.ofSpaceTemplate), generation).
@@ -122,7 +122,7 @@ func (r *Reconciler) setup(mgr ctrl.Manager) error {
 func (s *Spaces) setup(mgr ctrl.Manager) error {
 	generation := builder.WithPredicates(predicate.GenerationChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).Named("spacetemplates").
-		For(&tenancyv1alpha1.Space{}, builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, usable(), report.Changed(ownStatus)))).
+		For(&tenancyv1alpha1.Space{}, builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, usable(), report.Changed(spaceStatus)))).
 		Watches(&tenancyv1alpha1.TemplateInstance{}, handler.EnqueueRequestsFromMapFunc(ofInstance)).
 		Watches(&tenancyv1alpha1.SpaceTemplate{}, handler.EnqueueRequestsFromMapFunc(s.ofSpaceTemplate), generation).
 		Watches(&tenancyv1alpha1.Account{}, handler.EnqueueRequestsFromMapFunc(s.ofAccount), generation).
@@ -131,8 +131,13 @@ func (s *Spaces) setup(mgr ctrl.Manager) error {
 		Complete(s)
 }
 
-// ownStatus is what the controller of spaces' templates reports.
-func ownStatus(space *tenancyv1alpha1.Space) any {
+// instanceStatus is what the controller of instances reports, without its counts and times.
+func instanceStatus(instance *tenancyv1alpha1.TemplateInstance) any {
+	return report.Said(instance.Status.Conditions, tenancyv1alpha1.ConditionReady)
+}
+
+// spaceStatus is what the controller of spaces' templates reports.
+func spaceStatus(space *tenancyv1alpha1.Space) any {
 	return report.Said(space.Status.Conditions, tenancyv1alpha1.ConditionTemplatesApplied)
 }
 

@@ -195,6 +195,7 @@ func (k kind) withdraw(ctx context.Context, scope *engine.Scope, key engine.Key,
 	if before != nil && before.reason == problem.reason {
 		return nil
 	}
+	// Not from the cache, which may not have it yet: it is told once only.
 	virtualObject, ok, err := engine.Get(ctx, scope.VirtualClient, key.NamespacedName(), engine.MetadataOnly(k.content.empty()))
 	if err == nil && ok {
 		scope.Event(virtualObject, corev1.EventTypeWarning, problem.reason, problem.message)

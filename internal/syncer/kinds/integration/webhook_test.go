@@ -82,16 +82,16 @@ func TestSleepingWebhook(t *testing.T) {
 	virtual := w.addNeighbour(t)
 	w.run(t)
 	makeWeb(t, w.virtual)
-	slowest := func(round string) time.Duration {
+	lagsOf := func(round string) (median, slowest time.Duration) {
 		var lags []time.Duration
 		for index := range 25 {
 			lags = append(lags, lagOf(t, node, virtual, newWebPod(fmt.Sprintf("%s-%d", round, index))))
 		}
 		slices.Sort(lags)
 		t.Logf("%s: host Ready to tenant Ready of the neighbour: median %s, slowest %s", round, lags[len(lags)/2], lags[len(lags)-1])
-		return lags[len(lags)-1]
+		return lags[len(lags)/2], lags[len(lags)-1]
 	}
-	before := slowest("before")
+	medianBefore, slowestBefore := lagsOf("before")
 
 	asked, unregister := registerSleeper(t, w.tenant)
 	probes := 0
@@ -109,9 +109,14 @@ func TestSleepingWebhook(t *testing.T) {
 	for index := range 40 {
 		slept = append(slept, create(t, w.virtual, newWebPod(fmt.Sprintf("slept-%d", index))))
 	}
-	// Whoever waits for the webhook waits for as long as it sleeps, or for the five seconds of the agent's patience at least.
-	if during, most := slowest("during"), max(3*before, webhookSleeps/2); during > most {
-		t.Errorf("with the webhook the slowest took %s, want at most %s", during, most)
+	// Whoever waits for the webhook waits for the five seconds of the agent's patience at least, or for as long as it sleeps. One that is
+	// slow may be so on a busy machine; half of them are not.
+	median, slowest := lagsOf("during")
+	if most := max(3*medianBefore, 2*time.Second); median > most {
+		t.Errorf("with the webhook half of them took %s and more, want at most %s", median, most)
+	}
+	if most := max(3*slowestBefore, webhookSleeps/2); slowest > most {
+		t.Errorf("with the webhook the slowest took %s, want at most %s", slowest, most)
 	}
 	// What the webhook does not look at goes on in the same tenant.
 	for index := range 5 {
@@ -134,7 +139,7 @@ func TestSleepingWebhook(t *testing.T) {
 	unregister()
 	began := time.Now()
 	for _, virtualPod := range slept {
-		eventuallyWithin(t, patience, "the pod of the tenant with the webhook", func() error {
+		eventuallyWithin(t, time.Minute, "the pod of the tenant with the webhook", func() error {
 			if err := w.virtual.Get(t.Context(), client.ObjectKeyFromObject(virtualPod), virtualPod); err != nil {
 				return err
 			}

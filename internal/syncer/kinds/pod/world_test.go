@@ -175,7 +175,6 @@ func create(t *testing.T, c client.Client, object client.Object) {
 	}
 }
 
-// eventually waits until check returns nil.
 // seen waits until the engine's cache shows a new object of the host.
 func (w *world) seen(t *testing.T, hostObject client.Object) {
 	t.Helper()
@@ -185,6 +184,7 @@ func (w *world) seen(t *testing.T, hostObject client.Object) {
 	})
 }
 
+// eventually waits until check returns nil.
 func eventually(t *testing.T, what string, check func(ctx context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

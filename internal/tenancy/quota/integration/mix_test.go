@@ -144,7 +144,7 @@ func TestNeverExceeded(t *testing.T) {
 	seen.check(t, bound)
 }
 
-// mixing is the time in which pods are made and deleted: until there was enough of it, and then some seconds more.
+// mixing is the time in which pods are made and deleted: 25 seconds, or until there was enough of it, but at most three minutes.
 func mixing(t *testing.T, isEnough func() bool) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	begun := time.Now()

@@ -32,7 +32,7 @@ func TestQuota(t *testing.T) {
 	t.Run("InPlace", func(t *testing.T) { testInPlace(t, h, one) })
 }
 
-// testAllOfItAnywhere: a user sees no refusal while the account has room, wherever it is; then one, with a warning that says why; and
+// testAllOfItAnywhere: a user sees few refusals while the account has room, wherever it is; then one, with a warning that says why; and
 // what is deleted in one namespace can be used in another.
 func testAllOfItAnywhere(t *testing.T, h *host) {
 	h.addNamespace(t, "any-a", "any", mapping.KindSpace)
