@@ -74,10 +74,16 @@ func TestVirtualClustersAreIsolated(t *testing.T) {
 			"peer-red." + mapping.HostNamespace(a.id, namespace) + ".svc.cluster.local",
 			"matryoshka-agent.matryoshka-system.svc.cluster.local",
 		} {
-			seen := a.kubectl(t.Context(), "exec", "-n", namespace, "shell", "--", "nslookup", name)
-			if seen.code == 0 {
-				t.Errorf("%s is resolved:\n%s", name, seen.stdout)
-			}
+			eventually(t, startTimeout, func(ctx context.Context) error {
+				seen := a.prints(ctx, "-n", namespace, "shell", "--", "nslookup", name)
+				if seen.code == 0 && seen.err == nil {
+					t.Errorf("%s is resolved:\n%s", name, seen.stdout)
+				}
+				if seen.code == 0 {
+					return seen.err
+				}
+				return nil
+			})
 		}
 	})
 	t.Run("the other's and the host's objects are not seen", func(t *testing.T) {

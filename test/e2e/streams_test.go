@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -97,7 +98,14 @@ func TestExecAndCopy(t *testing.T) {
 				cmd.Stdin = strings.NewReader(stdin)
 				return run(t.Context(), cmd)
 			}
-			seen := kubectl("to upper case", "exec", "-i", "-n", namespace, "shell", "--", "sh", "-c", "tr a-z A-Z; echo to stderr >&2; exit 5")
+			var seen result
+			eventually(t, startTimeout, func(context.Context) error { // see prints
+				seen = kubectl("to upper case", "exec", "-i", "-n", namespace, "shell", "--", "sh", "-c", "tr a-z A-Z; echo to stderr >&2; exit 5")
+				if seen.code == 0 && seen.stdout+seen.stderr == "" {
+					return errors.New("the stream ended without anything")
+				}
+				return nil
+			})
 			if seen.stdout != "TO UPPER CASE" || !strings.Contains(seen.stderr, "to stderr") || seen.code != 5 {
 				t.Errorf("exec gave %q, %q, code %d", seen.stdout, seen.stderr, seen.code)
 			}
