@@ -132,7 +132,7 @@ func (v *tenant) accepts(ctx context.Context, token string) error {
 // refuses waits until a token from the future is refused: the API server remembers for some seconds whom it has accepted.
 func (v *tenant) refuses(t *testing.T, early credential) {
 	t.Helper()
-	eventually(t, startTimeout, func(ctx context.Context) error {
+	eventually(t, time.Minute, func(ctx context.Context) error {
 		if err := v.accepts(ctx, early.token); !apierrors.IsUnauthorized(err) {
 			return errors.Join(errors.New("a token from the future is not refused"), err)
 		}
@@ -145,7 +145,7 @@ func (v *tenant) hasNewToken(t *testing.T, early credential) {
 	t.Helper()
 	hostNamespace := mapping.HostNamespace(v.id, early.pod.Namespace)
 	host := v.host.client(t)
-	eventually(t, startTimeout, func(ctx context.Context) error {
+	eventually(t, time.Minute, func(ctx context.Context) error {
 		secret, err := host.CoreV1().Secrets(hostNamespace).Get(ctx, "matryoshka-pod-"+string(early.pod.UID), metav1.GetOptions{})
 		if err != nil {
 			return err

@@ -70,7 +70,7 @@ func TestConfigMapUpdateReachesThePod(t *testing.T) {
 
 	v.mustKubectl(t, "patch", "-n", namespace, "configmap", "settings", "--type=merge", "-p", `{"data":{"colour":"blue"}}`)
 	// The kubelet looks at volumes about once a minute.
-	eventuallyEvery(t, time.Second, startTimeout, func(ctx context.Context) error {
+	eventuallyEvery(t, time.Second, 3*time.Minute, func(ctx context.Context) error {
 		seen := v.kubectl(ctx, "exec", "-n", namespace, pod.Name, "-c", "web", "--", "cat", "/etc/all/colour")
 		if seen.err != nil {
 			return seen.err
@@ -110,7 +110,7 @@ func TestTokenIsTheTenantsAndIsRefreshed(t *testing.T) {
 	v.checkToken(t, first, namespace)
 
 	var second string
-	eventuallyEvery(t, 5*time.Second, 570*time.Second, func(ctx context.Context) (err error) {
+	eventuallyEvery(t, 5*time.Second, 8*time.Minute, func(ctx context.Context) (err error) {
 		if second, err = readToken(ctx); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -123,7 +124,7 @@ func TestDeleteLeavesNothingOnTheHost(t *testing.T) {
 	}
 
 	shared.mustMatry(t, "delete", "vc", name, "-n", namespace, "--timeout", waitTimeout.String())
-	eventually(t, startTimeout, func(ctx context.Context) error {
+	eventually(t, time.Minute, func(ctx context.Context) error {
 		after, err := shared.inventory(ctx, t)
 		if err != nil {
 			return err

@@ -36,7 +36,7 @@ func uninstallLeavesNothing(t *testing.T, h *host) {
 		t.Fatal(ended.err)
 	}
 	t.Logf("two virtual clusters, two spaces and the product were taken off in %s", time.Since(start).Round(time.Second))
-	eventually(t, startTimeout, func(ctx context.Context) error {
+	eventually(t, time.Minute, func(ctx context.Context) error {
 		left, err := productObjects(ctx, t, h)
 		if err == nil && len(left) > 0 {
 			err = fmt.Errorf("left behind:\n%s", strings.Join(left, "\n"))

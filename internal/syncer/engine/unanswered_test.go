@@ -258,13 +258,13 @@ func TestSlowTenantsHoldNobodyUp(t *testing.T) {
 		slowest = max(slowest, time.Since(began))
 	}
 	t.Logf("the slowest of %d keys of the quick tenant took %s, %d workers are parked", rounds, slowest, e.parked.Load())
-	if slowest > callTimeout-time.Second { // who waits for a slow tenant waits for the rest of that
+	if slowest > 2*time.Second {
 		t.Errorf("a key of the quick tenant took %s", slowest)
 	}
 
 	isSlow.Store(false)
 	began := time.Now()
-	await("the slow tenants after they recovered", 90*time.Second, func() bool {
+	await("the slow tenants after they recovered", 3*callTimeout, func() bool {
 		for index := range slowTenants {
 			if answered[types.UID(fmt.Sprintf("slow-%d", index))] < 50 {
 				return false

@@ -109,13 +109,12 @@ func TestSleepingWebhook(t *testing.T) {
 	for index := range 40 {
 		slept = append(slept, create(t, w.virtual, newWebPod(fmt.Sprintf("slept-%d", index))))
 	}
-	// Whoever waits for the webhook waits for the five seconds of the agent's patience at least, or for as long as it sleeps. One that is
-	// slow may be so on a busy machine; half of them are not.
+	// Whoever waits for the webhook waits for as long as it sleeps, or for the five seconds of the agent's patience at least.
 	median, slowest := lagsOf("during")
 	if most := max(3*medianBefore, 2*time.Second); median > most {
 		t.Errorf("with the webhook half of them took %s and more, want at most %s", median, most)
 	}
-	if most := max(3*slowestBefore, webhookSleeps/2); slowest > most {
+	if most := max(3*slowestBefore, 4*time.Second); slowest > most {
 		t.Errorf("with the webhook the slowest took %s, want at most %s", slowest, most)
 	}
 	// What the webhook does not look at goes on in the same tenant.
@@ -139,7 +138,9 @@ func TestSleepingWebhook(t *testing.T) {
 	unregister()
 	began := time.Now()
 	for _, virtualPod := range slept {
-		eventuallyWithin(t, time.Minute, "the pod of the tenant with the webhook", func() error {
+		// The API server takes a moment to see that the webhook is gone, calls that are under way last five seconds at most, and the
+		// next try is a second later.
+		eventuallyWithin(t, 20*time.Second, "the pod of the tenant with the webhook", func() error {
 			if err := w.virtual.Get(t.Context(), client.ObjectKeyFromObject(virtualPod), virtualPod); err != nil {
 				return err
 			}

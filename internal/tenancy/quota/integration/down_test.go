@@ -61,14 +61,10 @@ func TestAllAgentsDown(t *testing.T) {
 		}
 		return h.admin.Create(t.Context(), pod("down-a", "again", ""))
 	})
-	quickest := time.Hour // of some: the machine has other work
-	for index := range 5 {
-		started := time.Now()
-		h.create(t, pod("default", fmt.Sprintf("of-others-%d", index), ""))
-		quickest = min(quickest, time.Since(started))
-	}
-	if quickest > 2*time.Second {
-		t.Errorf("a pod of somebody else took %s", quickest)
+	started := time.Now()
+	h.create(t, pod("default", "of-others", ""))
+	if took := time.Since(started); took > 2*time.Second {
+		t.Errorf("a pod of somebody else took %s", took)
 	}
 	if err := h.sumAtMost(t, "down", 12); err != nil {
 		t.Error(err)
