@@ -50,8 +50,7 @@ func (r *Reconciler) awaitReady(ctx context.Context, vc *clusterv1alpha1.Virtual
 		return known.pollAfter(now), nil
 	}
 	if err := r.keepKubernetesService(ctx, vc, made, known); err != nil {
-		// A tenant can refuse this with a webhook of its own; it is the one who misses it, and is not asked all the time.
-		most = min(most, lookAgain)
+		// A tenant can refuse this with a webhook of its own; it is the one who misses it.
 		r.log.Warn("Could not keep default/kubernetes of the virtual cluster", "namespace", vc.Namespace, "name", vc.Name, "error", err.Error())
 	}
 	vc.Status.KubeconfigSecret = kubeconfigSecretName(vc)

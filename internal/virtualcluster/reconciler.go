@@ -19,9 +19,6 @@ import (
 // ConfigMaps are not watched.
 const resyncPeriod = 10 * time.Minute
 
-// lookAgain is when something is tried again that has failed and that the virtual cluster can do without.
-const lookAgain = 30 * time.Second
-
 // Reconciler is the lifecycle controller. It runs on every replica of the agent, each for the virtual clusters that are its own.
 type Reconciler struct {
 	options *Options
