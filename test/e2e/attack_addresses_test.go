@@ -100,7 +100,7 @@ spec:
 	// What the victim calls is still its own.
 	b.reaches(t, namespace, otherService.Spec.ClusterIP+":80")
 	eventually(t, startTimeout, func(ctx context.Context) error {
-		seen := b.prints(ctx, "-n", namespace, "shell", "--", "wget", "-qO-", "http://"+otherService.Spec.ClusterIP+"/")
+		seen := b.read(ctx, "-n", namespace, "shell", "--", "wget", "-qO-", "http://"+otherService.Spec.ClusterIP+"/")
 		if seen.err == nil && !strings.Contains(seen.stdout, "served by shell") {
 			t.Errorf("the victim's Service answers %q", seen.stdout)
 		}

@@ -103,7 +103,7 @@ func (v *tenant) works(t *testing.T, rollouts, round string) credential {
 		}
 		return seen.err
 	})
-	token := v.mustPrint(t, "-n", namespace, round, "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/token")
+	token := v.mustRead(t, "-n", namespace, round, "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/token")
 	if err := v.accepts(t.Context(), token); err != nil {
 		t.Errorf("%s: the token of a new pod: %v", round, err)
 	}

@@ -24,7 +24,7 @@ func TestDeploymentSeesItsConfiguration(t *testing.T) {
 	v.deploymentReady(t, namespace, "web")
 	pod := v.onlyPod(t, namespace, "app=web")
 
-	environment := v.mustPrint(t, "-n", namespace, pod.Name, "-c", "web", "--", "env")
+	environment := v.mustRead(t, "-n", namespace, pod.Name, "-c", "web", "--", "env")
 	for _, want := range []string{
 		"COLOUR=green", "PASSWORD=swordfish", "POD_NAME=" + pod.Name, "POD_NAMESPACE=" + namespace,
 		"POD_IP=" + pod.Status.PodIP, "POD_UID=" + string(pod.UID), "NODE_NAME=" + pod.Spec.NodeName,
@@ -49,11 +49,11 @@ func TestDeploymentSeesItsConfiguration(t *testing.T) {
 		"/scratch/prepared":           "prepared\n",
 		"/var/run/secrets/kubernetes.io/serviceaccount/namespace": namespace,
 	} {
-		if got := v.mustPrint(t, "-n", namespace, pod.Name, "-c", "web", "--", "cat", file); got != want {
+		if got := v.mustRead(t, "-n", namespace, pod.Name, "-c", "web", "--", "cat", file); got != want {
 			t.Errorf("%s holds %q, want %q", file, got, want)
 		}
 	}
-	labels := v.mustPrint(t, "-n", namespace, pod.Name, "-c", "web", "--", "cat", "/etc/all/labels")
+	labels := v.mustRead(t, "-n", namespace, pod.Name, "-c", "web", "--", "cat", "/etc/all/labels")
 	if !strings.Contains(labels, `tier="front"`) || strings.Contains(labels, "matryoshka.dev/") {
 		t.Errorf("the downward API gives the labels %s; want those of the tenant's pod only", labels)
 	}
@@ -92,11 +92,11 @@ func TestTokenIsTheTenantsAndIsRefreshed(t *testing.T) {
 	v.deploymentReady(t, namespace, "web")
 	pod := v.onlyPod(t, namespace, "app=web")
 	readToken := func(ctx context.Context) (string, error) {
-		seen := v.prints(ctx, "-n", namespace, pod.Name, "-c", "web", "--", "cat", "/etc/all/token")
+		seen := v.read(ctx, "-n", namespace, pod.Name, "-c", "web", "--", "cat", "/etc/all/token")
 		return seen.stdout, seen.err
 	}
 
-	first := v.mustPrint(t, "-n", namespace, pod.Name, "-c", "web", "--", "cat", "/etc/all/token")
+	first := v.mustRead(t, "-n", namespace, pod.Name, "-c", "web", "--", "cat", "/etc/all/token")
 	claims := tokenClaims(t, first)
 	if life := claims.Expires - claims.Issued; life != 600 {
 		t.Errorf("the token lives %d s, want 600", life)

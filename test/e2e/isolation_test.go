@@ -75,7 +75,7 @@ func TestVirtualClustersAreIsolated(t *testing.T) {
 			"matryoshka-agent.matryoshka-system.svc.cluster.local",
 		} {
 			eventually(t, startTimeout, func(ctx context.Context) error {
-				seen := a.prints(ctx, "-n", namespace, "shell", "--", "nslookup", name)
+				seen := a.read(ctx, "-n", namespace, "shell", "--", "nslookup", name)
 				if seen.code == 0 && seen.err == nil {
 					t.Errorf("%s is resolved:\n%s", name, seen.stdout)
 				}

@@ -75,7 +75,7 @@ spec:
 // ask gets the page that a pod serves, from another pod.
 func (v *tenant) ask(ctx context.Context, from, address, port string) result {
 	const get = `printf 'GET /index.html HTTP/1.0\r\n\r\n' | nc -w 3 "$0" "$1" | tail -n 1`
-	return v.prints(ctx, from, "--", "sh", "-c", get, address, port)
+	return v.read(ctx, from, "--", "sh", "-c", get, address, port)
 }
 
 // everywhere waits for the pods of the DaemonSet, one on each of so many nodes.

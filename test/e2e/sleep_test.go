@@ -72,7 +72,7 @@ func TestVirtualClusterSleepsAndWakes(t *testing.T) {
 	if after := v.pods(t, namespace); len(after) != len(before) {
 		t.Errorf("there are %d pods after waking, were %d", len(after), len(before))
 	}
-	if got := v.mustPrint(t, "db-0", "--", "cat", "/data/kept"); got != "kept\n" {
+	if got := v.mustRead(t, "db-0", "--", "cat", "/data/kept"); got != "kept\n" {
 		t.Errorf("the volume holds %q", got)
 	}
 	answered(t, v, namespace, "db-1", "db-0.db", "db-0")

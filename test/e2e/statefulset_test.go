@@ -27,11 +27,11 @@ func TestStatefulSetKeepsNamesAndVolumes(t *testing.T) {
 	} {
 		answered(t, v, namespace, "db-1", name, "db-0")
 	}
-	if got := strings.TrimSpace(v.mustPrint(t, "-n", namespace, "db-0", "--", "hostname")); got != "db-0" {
+	if got := strings.TrimSpace(v.mustRead(t, "-n", namespace, "db-0", "--", "hostname")); got != "db-0" {
 		t.Errorf("hostname prints %q, want db-0", got)
 	}
 	// The kubelet writes the names of a pod into /etc/hosts; the host's namespace must not show there.
-	if got := v.mustPrint(t, "-n", namespace, "db-0", "--", "cat", "/etc/hosts", "/etc/resolv.conf"); strings.Contains(got, v.id) {
+	if got := v.mustRead(t, "-n", namespace, "db-0", "--", "cat", "/etc/hosts", "/etc/resolv.conf"); strings.Contains(got, v.id) {
 		t.Errorf("a pod sees the name of its host namespace:\n%s", got)
 	}
 
@@ -51,7 +51,7 @@ func TestStatefulSetKeepsNamesAndVolumes(t *testing.T) {
 	if after.UID == before.UID {
 		t.Fatal("db-0 was not replaced")
 	}
-	if got := v.mustPrint(t, "-n", namespace, "db-0", "--", "cat", "/data/kept", "/data/owner"); got != "kept\ndb-0\n" {
+	if got := v.mustRead(t, "-n", namespace, "db-0", "--", "cat", "/data/kept", "/data/owner"); got != "kept\ndb-0\n" {
 		t.Errorf("the volume of the new db-0 has %q, want what the old one wrote", got)
 	}
 	answered(t, v, namespace, "db-1", "db-0.db", "db-0")

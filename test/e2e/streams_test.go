@@ -99,7 +99,7 @@ func TestExecAndCopy(t *testing.T) {
 				return run(t.Context(), cmd)
 			}
 			var seen result
-			eventually(t, startTimeout, func(context.Context) error { // see prints
+			eventually(t, startTimeout, func(context.Context) error { // see read
 				seen = kubectl("to upper case", "exec", "-i", "-n", namespace, "shell", "--", "sh", "-c", "tr a-z A-Z; echo to stderr >&2; exit 5")
 				if seen.code == 0 && seen.stdout+seen.stderr == "" {
 					return errors.New("the stream ended without anything")

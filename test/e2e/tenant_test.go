@@ -138,9 +138,9 @@ func (v *tenant) mustKubectl(t testing.TB, args ...string) string {
 	return ended.stdout
 }
 
-// prints runs a command in a pod that prints something; that it printed nothing is an error. On a machine that is very busy the output of
-// a stream can be lost: who hands it on, kube-apiserver too, ends it when one side is gone, and a client takes that for success.
-func (v *tenant) prints(ctx context.Context, args ...string) result {
+// read runs a command in a pod for what it prints; that it printed nothing is an error. On a machine that is very busy the output of a
+// stream can be lost: who hands it on, kube-apiserver too, ends it when one side is gone, and a client takes that for success.
+func (v *tenant) read(ctx context.Context, args ...string) result {
 	seen := v.kubectl(ctx, append([]string{"exec"}, args...)...)
 	if seen.err == nil && seen.stdout == "" {
 		seen.err = fmt.Errorf("exec %s: it printed nothing", strings.Join(args, " "))
@@ -148,11 +148,11 @@ func (v *tenant) prints(ctx context.Context, args ...string) result {
 	return seen
 }
 
-// mustPrint repeats a command that only looks until it has printed something.
-func (v *tenant) mustPrint(t testing.TB, args ...string) (stdout string) {
+// mustRead repeats a command that changes nothing until it has printed something.
+func (v *tenant) mustRead(t testing.TB, args ...string) (stdout string) {
 	t.Helper()
 	eventually(t, startTimeout, func(ctx context.Context) error {
-		seen := v.prints(ctx, args...)
+		seen := v.read(ctx, args...)
 		stdout = seen.stdout
 		return seen.err
 	})
