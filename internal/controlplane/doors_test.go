@@ -81,6 +81,17 @@ func TestDoors(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+	t.Run("a client asks again by itself when the door does not answer", func(t *testing.T) {
+		asked := len(doors.requests())
+		doors.hangUp(2)
+		s, err := client.CoreV1().Services("web").Create(t.Context(), port80(named("patient")), metav1.CreateOptions{})
+		if err != nil || s.Spec.ClusterIP != doors.given("web/patient").ClusterIP {
+			t.Errorf("addresses %v: %v", s.Spec.ClusterIPs, err)
+		}
+		if requests := len(doors.requests()) - asked; requests != 3 {
+			t.Errorf("the door was asked %d times, want 3", requests)
+		}
+	})
 	t.Run("a request that is denied later can be repeated", func(t *testing.T) { deniedLater(t, client, doors) })
 	t.Run("logs come through the kubelet door", func(t *testing.T) { logs(t, client, doors) })
 }

@@ -37,6 +37,7 @@ type fakeDoors struct {
 	kept     map[string]corev1.ServiceSpec
 	connects []string
 	deny     error
+	hangUps  int
 	running  sync.WaitGroup
 }
 
@@ -96,6 +97,10 @@ func (d *fakeDoors) reserve(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked = append(d.asked, ask)
+	if d.hangUps > 0 {
+		d.hangUps--
+		panic(http.ErrAbortHandler)
+	}
 	var status apierrors.APIStatus
 	if d.deny != nil {
 		status, _ = d.deny.(apierrors.APIStatus)
@@ -169,6 +174,13 @@ func (d *fakeDoors) refuse(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.deny = err
+}
+
+// hangUp leaves so many of the next requests without an answer.
+func (d *fakeDoors) hangUp(requests int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hangUps = requests
 }
 
 // given is what the host reserved for a Service.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/matryoshka-dev/matryoshka/internal/addressdoor/reservation"
 	"github.com/matryoshka-dev/matryoshka/internal/controlplane/door"
@@ -30,11 +31,18 @@ func (c *DoorClient) Reserve(ctx context.Context, request *reservation.Request) 
 	response := &reservation.Response{}
 	err = c.door.Ask(ctx, reservation.Path, question, response, reservation.MaxBytes)
 	if errors.Is(err, door.ErrNoAnswer) {
-		// A retry can help; a controller retries by itself.
-		return nil, apierrors.NewServiceUnavailable(fmt.Sprintf("reserve the Service's addresses: %v; try again", err))
+		return nil, noAnswer(err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return response, nil
+}
+
+// noAnswer is what a user is told. It says when to ask again, since clients repeat a refused write by themselves only
+// then: an agent that is busy or being replaced would otherwise fail whoever makes a Service in that moment.
+func noAnswer(err error) error {
+	unavailable := apierrors.NewServiceUnavailable(fmt.Sprintf("reserve the Service's addresses: %v; try again", err))
+	unavailable.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
+	return unavailable
 }
