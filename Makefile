@@ -118,7 +118,7 @@ SHORT_FOCUS := \[sig-(auth|cli|instrumentation)\]|\[sig-network\] (DNS|EndpointS
 \[sig-storage\] (ConfigMap|Secrets|Downward API|Projected)|\[sig-apps\] (Deployment|ReplicaSet|ReplicationController)|Webhook|ResourceQuota
 
 .PHONY: conformance-short
-conformance-short: ## run the quick part of the conformance tests in a virtual cluster, in ten minutes
+conformance-short: ## run the quick part of the conformance tests in a virtual cluster
 	$(MAKE) conformance FOCUS='$(subst | ,|,$(SHORT_FOCUS))' PROFILES=default
 
 .PHONY: lint
