@@ -51,8 +51,6 @@ const (
 	SystemNamespace = "matryoshka-system"
 	// AgentUser is the agent's user name.
 	AgentUser = "system:serviceaccount:" + SystemNamespace + ":" + virtualcluster.AgentName
-
-	patience = 90 * time.Second
 )
 
 // Host is a host cluster with the chart installed, but for the Deployments: there is no node.
@@ -60,6 +58,8 @@ type Host struct {
 	Config *rest.Config
 	// Admin may do everything.
 	Admin client.Client
+	// Patience is how long Eventually waits, 90 seconds unless a test changes it.
+	Patience time.Duration
 
 	scheme *kruntime.Scheme
 }
@@ -75,7 +75,7 @@ func NewHost(t testing.TB, values map[string]any) *Host {
 		t.Fatal(err)
 	}
 	ctrl.SetLogger(logr.FromSlogHandler(slog.DiscardHandler))
-	h := &Host{Config: testenv.StartHost(t), scheme: scheme}
+	h := &Host{Config: testenv.StartHost(t), Patience: 90 * time.Second, scheme: scheme}
 	// As a kubeconfig has it: the API server's own client speaks protobuf, which custom resources do not.
 	h.Config.ContentConfig = rest.ContentConfig{}
 	h.Config.QPS = -1
@@ -318,12 +318,12 @@ func setUp(mgr ctrl.Manager, parts Parts) error {
 func (h *Host) Eventually(t testing.TB, what string, check func() error) {
 	t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, patience, true, func(context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, h.Patience, true, func(context.Context) (bool, error) {
 		last = check()
 		return last == nil, nil
 	})
 	if err != nil {
-		t.Fatalf("%s: not so in %s: %v: %v", what, patience, err, last)
+		t.Fatalf("%s: not so in %s: %v: %v", what, h.Patience, err, last)
 	}
 }
 
