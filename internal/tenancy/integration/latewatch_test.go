@@ -1,12 +1,7 @@
 package integration
 
 import (
-	"context"
 	"fmt"
-	"io"
-	"net/http"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +10,7 @@ import (
 
 	tenancyv1alpha1 "github.com/matryoshka-dev/matryoshka/api/tenancy/v1alpha1"
 	"github.com/matryoshka-dev/matryoshka/internal/tenancy/tenancytest"
+	"github.com/matryoshka-dev/matryoshka/internal/testenv/faults"
 )
 
 // TestLateWatches: watches that are behind, of bindings more than of spaces, make the controller wrong for a while: it has made a binding
@@ -22,28 +18,12 @@ import (
 func TestLateWatches(t *testing.T) {
 	t.Parallel()
 	h := tenancytest.NewHost(t, nil)
-	var isLate atomic.Bool
-	config := h.AgentConfig()
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(request *http.Request) (*http.Response, error) {
-			response, err := next.RoundTrip(request)
-			if err != nil || request.URL.Query().Get("watch") == "" {
-				return response, err
-			}
-			switch {
-			case strings.HasSuffix(request.URL.Path, "/spaces"):
-				response.Body = late(request.Context(), response.Body, time.Second, &isLate)
-			case strings.HasSuffix(request.URL.Path, "/rolebindings"):
-				response.Body = late(request.Context(), response.Body, 1500*time.Millisecond, &isLate)
-			}
-			return response, nil
-		})
-	})
-	h.StartAgent(t, tenancytest.Parts{Config: config})
+	late := faults.Late{By: map[string]time.Duration{"spaces": time.Second, "rolebindings": 1500 * time.Millisecond}}
+	h.StartAgent(t, tenancytest.Parts{Config: late.Config(h.AgentConfig())})
 	h.Create(t, newAccount("late", user("lisa")))
 	createSpace(t, h, h.As(t, "lisa"), "late-first", "late")
 	awaitReady(t, h, "late-first")
-	isLate.Store(true)
+	late.IsOn.Store(true)
 	createSpace(t, h, h.As(t, "lisa"), "late-second", "late")
 	said := map[string]bool{}
 	began, since := time.Now(), time.Time{}
@@ -74,59 +54,3 @@ func TestLateWatches(t *testing.T) {
 		t.Error("the controller was never wrong, so that this tested nothing")
 	}
 }
-
-// late hands on what a body has some time after it has come, while it is to be late.
-func late(ctx context.Context, body io.ReadCloser, by time.Duration, isLate *atomic.Bool) io.ReadCloser {
-	type piece struct {
-		at    time.Time
-		bytes []byte
-		err   error
-	}
-	pieces := make(chan piece, 1000)
-	go func() {
-		defer close(pieces)
-		for {
-			buffer := make([]byte, 32<<10)
-			n, err := body.Read(buffer)
-			select {
-			case pieces <- piece{time.Now(), buffer[:n], err}:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	reader, writer := io.Pipe()
-	go func() {
-		defer writer.Close()
-		for piece := range pieces {
-			if isLate.Load() {
-				select {
-				case <-time.After(by - time.Since(piece.at)):
-				case <-ctx.Done():
-				}
-			}
-			if _, err := writer.Write(piece.bytes); err != nil {
-				return
-			}
-			if piece.err != nil {
-				writer.CloseWithError(piece.err)
-				return
-			}
-		}
-	}()
-	return bodyOf{reader, func() error {
-		reader.Close()
-		return body.Close()
-	}}
-}
-
-type bodyOf struct {
-	io.Reader
-	close func() error
-}
-
-// Close implements io.Closer.
-func (b bodyOf) Close() error { return b.close() }

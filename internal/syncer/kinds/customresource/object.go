@@ -184,6 +184,9 @@ func write(ctx context.Context, t translating) (engine.Result, error) {
 	desired := known.dynamic.Empty()
 	setContent(desired, t.content, known.hasStatus)
 	setMeta(desired, t.typed, pair.Virtual, mark)
+	if known.builtIn.isMadeOnce != nil && !pair.HasHost {
+		return engine.Result{}, makeOnce(ctx, t, desired)
+	}
 	isStale := !pair.HasHost || pair.Host.GetAnnotations()[mapping.AnnotationContent] != mark
 	result, err := pair.Write(ctx, t.typed, desired, func(hostObject *unstructured.Unstructured) {
 		if isStale || !covers(contentOf(hostObject, known.hasStatus), t.content) {

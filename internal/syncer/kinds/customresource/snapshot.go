@@ -106,7 +106,7 @@ func checkNotMade(ctx context.Context, t translating) error {
 	}
 	if t.pair.HasHost && !t.typed.IsCopy(t.pair.Host, t.pair.Virtual) {
 		// That of an earlier object of the name has other data, too; it goes first.
-		return errors.Join(engine.ErrPredecessor, t.pair.Remove(ctx, t.typed))
+		return errors.Join(engine.ErrPredecessor, t.pair.RemoveOrphan(ctx, t.typed, t.known.dynamic.Empty()))
 	}
 	if t.pair.HasHost || !t.known.builtIn.isMadeOnce(fieldsOf(t.pair.Virtual.Object, "status")) {
 		return nil
@@ -126,6 +126,16 @@ func checkNotMade(ctx context.Context, t translating) error {
 		return err
 	}
 	return engine.Refuse(ReasonSnapshotLost, message)
+}
+
+// makeOnce makes the copy of an object that can be made only once. Of an earlier object of the name, which the cache does not show
+// yet, there may still be one: it is not taken over, since it has other data, and goes first.
+func makeOnce(ctx context.Context, t translating, desired *unstructured.Unstructured) error {
+	err := t.typed.CreateHost(ctx, t.pair.Virtual, desired)
+	if errors.Is(err, engine.ErrPredecessor) {
+		return errors.Join(err, t.typed.DeleteOrphan(ctx, t.known.dynamic.Empty(), desired))
+	}
+	return err
 }
 
 // CheckSnapshot makes sure that a VolumeSnapshot on the host is the tenant's.

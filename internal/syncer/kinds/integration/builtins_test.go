@@ -33,6 +33,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/storageclass"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/testenv"
+	"github.com/matryoshka-dev/matryoshka/internal/testenv/faults"
 )
 
 const (
@@ -43,7 +44,9 @@ const (
 
 // TestBuiltInCustomResources: custom resources that the agent knows, by their makers' own definitions.
 func TestBuiltInCustomResources(t *testing.T) {
-	w := &customWorld{world: newWorld(t), registry: tenants.NewRegistry()}
+	w := &customWorld{
+		world: newWorld(t), registry: tenants.NewRegistry(), late: faults.Late{By: map[string]time.Duration{"volumesnapshots": 2 * time.Second}},
+	}
 	w.host, w.virtual = anyClient(t, w.hostConfig), anyClient(t, w.tenant.VirtualConfig)
 	testenv.AggregateClusterRoles(t, w.hostConfig)
 	w.serve(t, func(*customresource.Source) []engine.Kind {

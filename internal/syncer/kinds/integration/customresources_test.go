@@ -25,6 +25,7 @@ import (
 	"github.com/matryoshka-dev/matryoshka/internal/syncer/kinds/customresource"
 	"github.com/matryoshka-dev/matryoshka/internal/tenants"
 	"github.com/matryoshka-dev/matryoshka/internal/testenv"
+	"github.com/matryoshka-dev/matryoshka/internal/testenv/faults"
 )
 
 const (
@@ -37,6 +38,8 @@ type customWorld struct {
 	*world
 	registry *tenants.Registry
 	source   *customresource.Source
+	// late holds up what the agent hears of the host.
+	late faults.Late
 }
 
 // TestCustomResources uses one pair of API servers for everything that is asked of custom resources, in the order of a life.
@@ -90,7 +93,7 @@ func (w *customWorld) serve(t *testing.T, also func(*customresource.Source) []en
 	if also != nil {
 		kinds = append(kinds, also(w.source)...)
 	}
-	served, err := engine.New(w.agentConfig, w.registry, kinds, engine.Options{
+	served, err := engine.New(w.late.Config(w.agentConfig), w.registry, kinds, engine.Options{
 		Namespaces: w.ensurer, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	})
 	if err != nil {

@@ -108,13 +108,18 @@ func (w *customWorld) testSnapshots(t *testing.T) {
 	})
 	remove(t, w.virtual, virtual)
 	awaitGone(t, w.virtual, virtualKey, snapshot("", "", nil, ""))
+	// Nor does a new object of the name get what was taken for the one before, also when the agent has not seen that yet.
+	w.late.IsOn.Store(true)
+	defer w.late.IsOn.Store(false)
 	monday := create(t, w.virtual, snapshot("db", "monday", ofClaim("data"), "shown"))
 	host = await(t, w.host, key, snapshot("", "", nil, ""), isThere)
 	first := host.GetUID()
-	// Nor does a new object of the name get what was taken for the one before.
 	remove(t, w.virtual, monday)
-	create(t, w.virtual, snapshot("db", "monday", ofClaim("data"), "shown"))
+	again := create(t, w.virtual, snapshot("db", "monday", ofClaim("data"), "shown"))
 	await(t, w.host, key, host, func(host *unstructured.Unstructured) error {
+		if host.GetUID() == first && host.GetAnnotations()[mapping.AnnotationTenantUID] == string(again.GetUID()) {
+			t.Fatal("what was taken for the one before was given to the new one")
+		}
 		return expect(host.GetUID() != first && host.GetDeletionTimestamp() == nil, "it is the one that was taken before")
 	})
 }
