@@ -93,6 +93,14 @@ func TestDoors(t *testing.T) {
 			t.Errorf("the door was asked %d times, want 3", requests)
 		}
 	})
+	t.Run("what the connection says is not told", func(t *testing.T) {
+		doors.hangUp(1)
+		post := client.CoreV1().RESTClient().Post().Namespace("web").Resource("services").Body(port80(named("told"))).MaxRetries(0)
+		const told = "reserve the Service's addresses: the host cluster did not answer; try again"
+		if err := post.Do(t.Context()).Error(); !apierrors.IsServiceUnavailable(err) || err.Error() != told {
+			t.Errorf("got %v, want %q", err, told)
+		}
+	})
 	t.Run("a request that is denied later can be repeated", func(t *testing.T) { deniedLater(t, client, doors) })
 	t.Run("logs come through the kubelet door", func(t *testing.T) { logs(t, client, doors) })
 }

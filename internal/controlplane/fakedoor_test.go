@@ -99,7 +99,8 @@ func (d *fakeDoors) reserve(w http.ResponseWriter, r *http.Request) {
 	d.asked = append(d.asked, ask)
 	if d.hangUps > 0 {
 		d.hangUps--
-		panic(http.ErrAbortHandler)
+		reset(w)
+		return
 	}
 	var status apierrors.APIStatus
 	if d.deny != nil {
@@ -109,6 +110,17 @@ func (d *fakeDoors) reserve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_ = json.NewEncoder(w).Encode(reservation.Response{Spec: d.allocate(ask)})
+}
+
+// reset breaks the connection of a request, so that the error of whoever waits names both its ends.
+func reset(w http.ResponseWriter) {
+	connection, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	raw := connection.(*tls.Conn).NetConn().(*net.TCPConn)
+	_ = raw.SetLinger(0)
+	_ = raw.Close()
 }
 
 // allocate hands out addresses from all over IPv4: the host may have any range.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,9 +16,6 @@ import (
 
 // requestTimeout bounds one question. It is well under the API server's own minute, so that the caller gets a reason.
 const requestTimeout = 10 * time.Second
-
-// ErrNoAnswer says that a door did not answer, or not as it should; asking again can help.
-var ErrNoAnswer = errors.New("the host cluster did not answer")
 
 // Client asks a door questions over HTTP, in JSON.
 type Client struct{ http *http.Client }
@@ -43,7 +39,7 @@ func NewClient(d Dialer) *Client {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Ask sends the question, already in JSON, and decodes an answer of at most so many bytes. Its error is the API status that
-// the door answered with, or wraps ErrNoAnswer.
+// the door answered with, or ErrNoAnswer.
 func (c *Client) Ask(ctx context.Context, path string, question []byte, answer any, maxBytes int64) error {
 	// The address is the dialer's: the URL only names the path.
 	post, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://door"+path, bytes.NewReader(question))
@@ -53,29 +49,29 @@ func (c *Client) Ask(ctx context.Context, path string, question []byte, answer a
 	post.Header.Set("Content-Type", "application/json")
 	response, err := c.http.Do(post)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+		return NoAnswer(ctx, err)
 	}
 	defer response.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxBytes+1))
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+		return NoAnswer(ctx, err)
 	}
 	if int64(len(data)) > maxBytes {
-		return fmt.Errorf("%w: the answer has more than %d bytes", ErrNoAnswer, maxBytes)
+		return NoAnswer(ctx, fmt.Errorf("the answer has more than %d bytes", maxBytes))
 	}
-	return decode(response.StatusCode, data, answer)
+	return decode(ctx, response.StatusCode, data, answer)
 }
 
-func decode(code int, data []byte, answer any) error {
+func decode(ctx context.Context, code int, data []byte, answer any) error {
 	if code == http.StatusOK {
 		if err := json.Unmarshal(data, answer); err != nil {
-			return fmt.Errorf("%w: decode the answer: %w", ErrNoAnswer, err)
+			return NoAnswer(ctx, fmt.Errorf("decode the answer: %w", err))
 		}
 		return nil
 	}
 	status := metav1.Status{}
 	if err := json.Unmarshal(data, &status); err != nil || status.Status != metav1.StatusFailure {
-		return fmt.Errorf("%w: the door answered %d", ErrNoAnswer, code)
+		return NoAnswer(ctx, fmt.Errorf("the door answered %d", code))
 	}
 	return &apierrors.StatusError{ErrStatus: status}
 }

@@ -31,18 +31,18 @@ type Dialer struct {
 	PKIDirectory string
 }
 
-// Dial connects and finishes the handshake.
+// Dial connects and finishes the handshake. Its error is ErrNoAnswer.
 func (d Dialer) Dial(ctx context.Context) (*tls.Conn, error) {
 	tlsConfig, err := d.tlsConfig()
 	if err != nil {
-		return nil, err
+		return nil, NoAnswer(ctx, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	inTime, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	dialer := tls.Dialer{NetDialer: &net.Dialer{KeepAlive: 30 * time.Second}, Config: tlsConfig}
-	connection, err := dialer.DialContext(ctx, "tcp", d.Address)
+	connection, err := dialer.DialContext(inTime, "tcp", d.Address)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the door at %s: %w", d.Address, err)
+		return nil, NoAnswer(ctx, fmt.Errorf("connect to the door at %s: %w", d.Address, err))
 	}
 	return connection.(*tls.Conn), nil
 }

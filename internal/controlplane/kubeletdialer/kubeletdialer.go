@@ -64,7 +64,8 @@ func (d *Dialer) Dial(ctx context.Context, _, address string) (net.Conn, error) 
 	}
 	tunnel, err := connect(ctx, connection, net.JoinHostPort(node, kubeletPort))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open a tunnel to the kubelet of node %q: %w", node, err), connection.Close())
+		_ = connection.Close() // its error would name the host's addresses to the tenant
+		return nil, fmt.Errorf("open a tunnel to the kubelet of node %q: %w", node, err)
 	}
 	return tunnel, nil
 }
@@ -90,23 +91,23 @@ func connect(ctx context.Context, connection net.Conn, target string) (net.Conn,
 		deadline = end
 	}
 	if err := connection.SetDeadline(deadline); err != nil {
-		return nil, err
+		return nil, door.NoAnswer(ctx, err)
 	}
 	request := fmt.Sprintf("CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, target)
 	if _, err := io.WriteString(connection, request); err != nil {
-		return nil, err
+		return nil, door.NoAnswer(ctx, err)
 	}
 	limited := &io.LimitedReader{R: connection, N: maxAnswer}
 	buffered := bufio.NewReader(limited)
 	response, err := http.ReadResponse(buffered, &http.Request{Method: http.MethodConnect}) //nolint:bodyclose // after CONNECT there is no body: what follows is the tunnel
 	if err != nil {
-		return nil, fmt.Errorf("read the door's answer: %w", err)
+		return nil, door.NoAnswer(ctx, fmt.Errorf("read the door's answer: %w", err))
 	}
 	if response.StatusCode != http.StatusOK {
 		return nil, refusal(response, buffered)
 	}
 	if err := connection.SetDeadline(time.Time{}); err != nil {
-		return nil, err
+		return nil, door.NoAnswer(ctx, err)
 	}
 	if buffered.Buffered() > 0 {
 		// In TLS the client speaks first: bytes here would be a door that breaks the protocol.

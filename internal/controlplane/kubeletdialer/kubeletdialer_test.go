@@ -128,6 +128,21 @@ func TestDial(t *testing.T) {
 	}
 }
 
+func TestDoorIsNotNamed(t *testing.T) {
+	dialer, _ := newDialer(t, &kubeletDoor{})
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialer.Door.Address = listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dialer.Dial(t.Context(), "tcp", "192.0.2.10:10250"); err == nil || err.Error() != door.ErrNoAnswer.Error() {
+		t.Errorf("got %v, want %v", err, door.ErrNoAnswer)
+	}
+}
+
 func TestRotatedIdentityIsUsedByTheNextConnection(t *testing.T) {
 	d := &kubeletDoor{answer: "HTTP/1.1 200 OK\r\n\r\n"}
 	dialer, authorities := newDialer(t, d)
