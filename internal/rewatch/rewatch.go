@@ -3,8 +3,8 @@
 // An informer of client-go waits the longer, the more often its watch could not be started, for up to a minute, and forgets how often only
 // after two minutes without a failure: where a third of the requests fails, each cache would soon be a minute behind, and after an outage
 // all of them. Here, a list or watch that failed because the API server could not be reached, or has no time, is tried again within
-// seconds, and the informer does not learn of it. Invariants: what an API server refuses, or says is too old, goes to the informer, which
-// knows what to do; a try ends with the informer.
+// seconds, and the informer does not learn of it; and a watch that is broken off at once is kept open for a second. Invariants: what an
+// API server refuses, or says is too old, goes to the informer, which knows what to do; a try ends with the informer.
 package rewatch
 
 import (
@@ -31,10 +31,23 @@ const (
 
 // NewInformer is for cache.Options.NewInformer of controller-runtime.
 func NewInformer(from cache.ListerWatcher, empty runtime.Object, resync time.Duration, indexers cache.Indexers) cache.SharedIndexInformer {
-	return cache.NewSharedIndexInformer(Persistent(from), empty, resync, indexers)
+	calls := cache.ToListerWatcherWithContext(Persistent(from))
+	last := &cache.ListWatch{
+		ListWithContextFunc: calls.ListWithContext,
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			ending := NewEnding(options)
+			inner, err := calls.WatchWithContext(ctx, options)
+			if err != nil {
+				return nil, err
+			}
+			return newLasting(ctx, inner, ending), nil
+		},
+	}
+	return cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(last, from), empty, resync, indexers)
 }
 
-// Persistent lists and watches what from does, and tries again what may go well the next time.
+// Persistent lists and watches what from does, and tries again what may go well the next time. Who gives its watches to an informer
+// lets them end as Ending says.
 func Persistent(from cache.ListerWatcher) cache.ListerWatcher {
 	calls := cache.ToListerWatcherWithContext(from)
 	persistent := &cache.ListWatch{

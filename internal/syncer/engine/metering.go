@@ -111,13 +111,14 @@ func inSmallPages(options metav1.ListOptions) metav1.ListOptions {
 
 func (m *meteredList) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	m.clear()
+	ending := rewatch.NewEnding(options)
 	inner, err := m.from.WatchWithContext(ctx, options)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	w := &meteredWatch{
-		list: m, inner: inner, isInitial: beginsWithList(options),
+		list: m, inner: inner, ending: ending, isInitial: beginsWithList(options),
 		result: make(chan watch.Event), ctx: ctx, cancel: cancel,
 	}
 	go w.run() // ends with the watch, which its owner stops
@@ -128,7 +129,8 @@ func (m *meteredList) watch(ctx context.Context, options metav1.ListOptions) (wa
 type meteredWatch struct {
 	list      *meteredList
 	inner     watch.Interface
-	isInitial bool // what comes is not all yet; only the goroutine of run uses it
+	ending    *rewatch.Ending // only the goroutine of run uses it, and isInitial
+	isInitial bool            // what comes is not all yet
 	result    chan watch.Event
 	ctx       context.Context //nolint:containedctx // ends with the watch
 	cancel    context.CancelFunc
@@ -150,7 +152,11 @@ func (w *meteredWatch) run() {
 		case <-w.ctx.Done():
 			return
 		case event, ok := <-w.inner.ResultChan():
-			if !ok || !w.pass(event) {
+			if !ok {
+				w.ending.Await(w.ctx)
+				return
+			}
+			if !w.pass(event) {
 				return
 			}
 		}
@@ -170,7 +176,7 @@ func (w *meteredWatch) pass(event watch.Event) bool {
 		return false
 	}
 	if w.isInitial {
-		if isEndOfInitial(event) {
+		if rewatch.IsEndOfList(event) {
 			w.isInitial = false
 			w.list.clear()
 		} else if !w.list.take(cachedSize(event.Object)) {
@@ -179,17 +185,9 @@ func (w *meteredWatch) pass(event watch.Event) bool {
 	}
 	select {
 	case w.result <- event:
+		w.ending.HasPassed(event)
 		return true
 	case <-w.ctx.Done():
 		return false
 	}
-}
-
-// isEndOfInitial tells whether an event says that all objects that there are have been shown.
-func isEndOfInitial(event watch.Event) bool {
-	if event.Type != watch.Bookmark {
-		return false
-	}
-	object, err := meta.Accessor(event.Object)
-	return err == nil && object.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true"
 }
