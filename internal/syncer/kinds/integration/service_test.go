@@ -95,6 +95,13 @@ func testServiceRepair(t *testing.T, w *world) {
 		return expect(hostService.Spec.Selector["app"] == "web", "selector = %v", hostService.Spec.Selector)
 	})
 
+	// As long as something is refused, each look counts as one more failure, after which another comes ever later.
+	change(t, w.virtual, virtualService, func(virtualService *corev1.Service) {
+		virtualService.Spec.ExternalIPs, virtualService.Labels = nil, map[string]string{"refused": "nothing"}
+	})
+	await(t, w.host, hostKey, hostService, func(hostService *corev1.Service) error {
+		return expect(hostService.Labels["refused"] == "nothing", "labels = %v", hostService.Labels)
+	})
 	remove(t, w.host, hostService)
 	await(t, w.host, hostKey, &corev1.Service{}, func(again *corev1.Service) error {
 		return expect(again.UID != hostService.UID && again.Spec.ClusterIP == "10.96.11.1" && again.Spec.Ports[0].NodePort == 31101, "spec = %+v", again.Spec)

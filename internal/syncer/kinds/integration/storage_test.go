@@ -319,6 +319,7 @@ func testVolumeMirror(t *testing.T, w *world) {
 func testEvents(t *testing.T, w *world) {
 	hostNamespace := w.namespace(t, "events")
 	labels := w.ownerLabels("events")
+	await(t, w.virtual, client.ObjectKey{Namespace: "events", Name: "default"}, &corev1.ServiceAccount{}, func(*corev1.ServiceAccount) error { return nil })
 	virtualPod := create(t, w.virtual, &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "events", Name: "web"},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "web"}}},

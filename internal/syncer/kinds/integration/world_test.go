@@ -387,8 +387,13 @@ func throughout(ctx context.Context, period time.Duration, check func() error) e
 // awaitEvent waits for an event of a reason on a tenant object and returns its message.
 func (w *world) awaitEvent(t *testing.T, namespace, name, reason string) string {
 	t.Helper()
+	return w.awaitEventWithin(t, 90*time.Second, namespace, name, reason)
+}
+
+func (w *world) awaitEventWithin(t *testing.T, within time.Duration, namespace, name, reason string) string {
+	t.Helper()
 	message := ""
-	eventually(t, fmt.Sprintf("event %s on %s/%s", reason, namespace, name), func() error {
+	eventuallyWithin(t, within, fmt.Sprintf("event %s on %s/%s", reason, namespace, name), func() error {
 		events := &corev1.EventList{}
 		options := []client.ListOption{client.MatchingFields{"involvedObject.name": name, "reason": reason}}
 		if namespace != "" {
