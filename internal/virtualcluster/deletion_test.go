@@ -3,6 +3,7 @@ package virtualcluster_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -57,18 +58,44 @@ func (e *environment) createJobPod(t *testing.T, meta metav1.ObjectMeta) {
 	e.eventually(t, "a pod can be made", func() error { return e.admin.Create(t.Context(), pod.DeepCopy()) })
 }
 
+// checkDeletion wants the agent to empty the namespaces, and not to leave that to the host's own controller.
 func (e *environment) checkDeletion(t *testing.T, vc *clusterv1alpha1.VirtualCluster, mapped string) {
+	control := mapping.ControlNamespace(vc.Status.ID)
+	e.mu.Lock()
+	e.deletions = nil
+	e.mu.Unlock()
 	if err := e.admin.Delete(t.Context(), vc); err != nil {
 		t.Fatal(err)
 	}
-	for _, namespace := range []string{mapped, mapping.ControlNamespace(vc.Status.ID)} {
+	for _, namespace := range []string{mapped, control} {
 		e.eventually(t, "what is in "+namespace+" is gone", func() error { return e.emptied(t, namespace) })
-		// The host's own controller begins only five seconds later, so it was the agent that has emptied it.
-		if err := e.admin.Get(t.Context(), client.ObjectKey{Name: namespace}, &corev1.Namespace{}); err != nil {
-			t.Errorf("the Namespace %s: %v", namespace, err)
-		}
 	}
 	e.awaitGone(t, vc.Name)
+	first := []string{"pods", "persistentvolumeclaims", "secrets", "configmaps"}
+	e.checkOrder(t, mapped, first, []string{"rolebindings"})
+	e.checkOrder(t, control, append(first, "services"), []string{"networkpolicies", "rolebindings"})
+}
+
+// checkOrder wants the agent to have deleted some before a namespace itself, which is when the host's controller learns of it, and
+// guards after that, when the pods have ended.
+func (e *environment) checkOrder(t *testing.T, namespace string, first, guards []string) {
+	t.Helper()
+	deleted := e.deletedIn(namespace)
+	itself := slices.Index(deleted, "")
+	if itself < 0 {
+		t.Errorf("the agent has not deleted %s: %v", namespace, deleted)
+		return
+	}
+	for _, resource := range first {
+		if !slices.Contains(deleted[:itself], resource) {
+			t.Errorf("in %s the agent has not deleted %s first: %v", namespace, resource, deleted)
+		}
+	}
+	for _, resource := range guards {
+		if !slices.Contains(deleted[itself:], resource) {
+			t.Errorf("in %s the agent has not deleted %s: %v", namespace, resource, deleted)
+		}
+	}
 }
 
 // emptied tells what is left of a virtual cluster in a namespace.

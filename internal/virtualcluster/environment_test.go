@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -59,8 +60,10 @@ type environment struct {
 	adjust func(*virtualcluster.Options)
 
 	mu sync.Mutex
-	// controlPlanes are the addresses of tenants' API servers by ClusterIP; protected by mu.
+	// The following are protected by mu: the addresses of tenants' API servers by ClusterIP, and the paths that the host has deleted, or no more had, for
+	// agents, in their order.
 	controlPlanes map[string]string
+	deletions     []string
 }
 
 func newEnvironment(t *testing.T) *environment {
@@ -194,6 +197,7 @@ func (e *environment) startAgent(t *testing.T) (stop func()) {
 func (e *environment) startReplica(t *testing.T, shares shards.Shares) (stop func()) {
 	t.Helper()
 	agent := e.agentConfig()
+	agent.Wrap(e.recordDeletions)
 	scheme, err := virtualcluster.NewScheme()
 	if err != nil {
 		t.Fatal(err)
@@ -244,6 +248,37 @@ func (e *environment) startReplica(t *testing.T, shares shards.Shares) (stop fun
 	})
 	t.Cleanup(stop)
 	return stop
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
+
+func (e *environment) recordDeletions(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(request *http.Request) (*http.Response, error) {
+		response, err := next.RoundTrip(request)
+		if err == nil && request.Method == http.MethodDelete && (response.StatusCode < http.StatusMultipleChoices || response.StatusCode == http.StatusNotFound) {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.deletions = append(e.deletions, request.URL.Path)
+		}
+		return response, err
+	})
+}
+
+// deletedIn are the resources of which agents have deleted something in a namespace, in that order; "" is the namespace itself.
+func (e *environment) deletedIn(namespace string) []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var resources []string
+	for _, path := range e.deletions {
+		if _, within, ok := strings.Cut(path+"/", "/namespaces/"+namespace+"/"); ok {
+			resource, _, _ := strings.Cut(within, "/")
+			resources = append(resources, resource)
+		}
+	}
+	return resources
 }
 
 // dial leads a ClusterIP of the host to the API server that the test has started for it.

@@ -18,7 +18,7 @@ import (
 func TestLateWatches(t *testing.T) {
 	t.Parallel()
 	h := tenancytest.NewHost(t, nil)
-	late := faults.Late{By: map[string]time.Duration{"spaces": time.Second, "rolebindings": 1500 * time.Millisecond}}
+	late := faults.Late{By: map[string]time.Duration{"spaces": time.Second, "rolebindings": 5 * time.Second}}
 	h.StartAgent(t, tenancytest.Parts{Config: late.Config(h.AgentConfig())})
 	h.Create(t, newAccount("late", user("lisa")))
 	createSpace(t, h, h.As(t, "lisa"), "late-first", "late")

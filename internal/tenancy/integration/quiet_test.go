@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +32,7 @@ func TestSecondLookWritesNothing(t *testing.T) {
 		return wantSpaces(getAccount(t, h, "settled"), 2)
 	})
 	awaitRole(t, h)
+	awaitQuiet(t, h, "settled")
 	stop()
 
 	var mu sync.Mutex
@@ -56,6 +58,33 @@ func TestSecondLookWritesNothing(t *testing.T) {
 	if len(writes) > 0 {
 		t.Errorf("it has written %v", writes)
 	}
+}
+
+// awaitQuiet waits until nobody writes an account and the spaces any more: one that is ready may for a moment be said not to be, since a
+// watch is behind. It takes a hundred looks in a row, which are two seconds at least, so that a test that stood still does not take that
+// for quiet.
+func awaitQuiet(t *testing.T, h *tenancytest.Host, account string) {
+	t.Helper()
+	const looks = 100
+	var last []string
+	same := 0
+	h.Eventually(t, "nothing is written any more", func() error {
+		var spaces tenancyv1alpha1.SpaceList
+		if err := h.Admin.List(t.Context(), &spaces); err != nil {
+			return err
+		}
+		versions := []string{getAccount(t, h, account).ResourceVersion}
+		for _, space := range spaces.Items {
+			versions = append(versions, space.ResourceVersion)
+		}
+		if !slices.Equal(versions, last) {
+			last, same = versions, 0
+		}
+		if same++; same < looks {
+			return fmt.Errorf("the versions are %v at %d looks", versions, same)
+		}
+		return nil
+	})
 }
 
 // awaitRole waits until the role of the account names all three spaces, which is the last thing to be written.

@@ -89,6 +89,10 @@ func (h *host) startReplica(t *testing.T, name string) *replica {
 	return one
 }
 
+// enough pods are so many that the share of the host's mistakes says something: about one of a hundred is usual, more than five are not
+// chance.
+const enough = 200
+
 // TestNeverExceeded: many clients create and delete pods in spaces and in mapped namespaces of one account, with two replicas of which one
 // dies in the middle. At no moment is more there than the quota allows, and in the end all of it can be used.
 func TestNeverExceeded(t *testing.T) {
@@ -107,7 +111,7 @@ func TestNeverExceeded(t *testing.T) {
 	seen := h.observe(t)
 	var group sync.WaitGroup
 	var made, refused atomic.Int64
-	ctx, cancel := mixing(t, func() bool { return made.Load() >= 3*bound && refused.Load() > 0 })
+	ctx, cancel := mixing(t, func() bool { return made.Load() >= enough && refused.Load() > 0 })
 	defer cancel()
 	time.AfterFunc(8*time.Second, first.kill)
 	for number := range clients {
@@ -141,7 +145,7 @@ func TestNeverExceeded(t *testing.T) {
 			return h.admin.Create(t.Context(), pod("mix-0", fmt.Sprintf("last-%d", index), ""))
 		})
 	}
-	seen.check(t, bound)
+	seen.check(t, h, bound)
 }
 
 // mixing is the time in which pods are made and deleted: 25 seconds, or until there was enough of it, but at most three minutes.
@@ -209,7 +213,7 @@ func TestTwoOwners(t *testing.T) {
 	})
 	var group sync.WaitGroup
 	var made atomic.Int64
-	ctx, cancel := mixing(t, func() bool { return made.Load() >= bound })
+	ctx, cancel := mixing(t, func() bool { return made.Load() >= enough })
 	defer cancel()
 	for number := range namespaces {
 		group.Go(func() {
@@ -227,5 +231,5 @@ func TestTwoOwners(t *testing.T) {
 	if made.Load() < bound {
 		t.Error("this tested nothing")
 	}
-	seen.check(t, bound)
+	seen.check(t, h, bound)
 }

@@ -164,13 +164,19 @@ func (e *environment) must(t *testing.T, object client.Object) {
 // awaitReason waits until an instance has a reason in its condition Ready and returns it.
 func (e *environment) awaitReason(t *testing.T, namespace, name, reason string) *tenancyv1alpha1.TemplateInstance {
 	t.Helper()
+	return e.awaitWords(t, namespace, name, reason, "")
+}
+
+// awaitWords waits until the condition Ready has a reason and says some words, and returns the instance.
+func (e *environment) awaitWords(t *testing.T, namespace, name, reason, words string) *tenancyv1alpha1.TemplateInstance {
+	t.Helper()
 	got := &tenancyv1alpha1.TemplateInstance{}
-	e.Eventually(t, "instance "+name+" is "+reason, func() error {
+	e.Eventually(t, "instance "+name+" is "+reason+" "+words, func() error {
 		if err := e.Admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, got); err != nil {
 			return err
 		}
 		condition := apimeta.FindStatusCondition(got.Status.Conditions, tenancyv1alpha1.ConditionReady)
-		if condition == nil || condition.Reason != reason || condition.ObservedGeneration != got.Generation {
+		if condition == nil || condition.Reason != reason || condition.ObservedGeneration != got.Generation || !strings.Contains(condition.Message, words) {
 			return fmt.Errorf("its condition is %+v, its objects %+v", condition, got.Status.Objects)
 		}
 		return nil
