@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// stepTimeout is how long one command of the walk-through may take.
-	stepTimeout = 10 * time.Minute
+	// stepTimeout is how long one command of the walk-through may take: longer than homeWithMatry has it wait, so that it says for what.
+	stepTimeout = 11 * time.Minute
 	// lookTimeout is how long a command that only looks is repeated until it shows what the document does.
 	lookTimeout = startTimeout
 )
@@ -23,16 +23,13 @@ const (
 // quota, a user works in it, meets its limits from both sides, and is suspended.
 func TestAccountWalkthrough(t *testing.T) {
 	t.Parallel()
-	home := t.TempDir()
-	if err := os.Symlink(matryProgram, filepath.Join(home, "matry")); err != nil {
-		t.Fatal(err)
-	}
+	home := homeWithMatry(t)
 	// Whatever stops the walk-through, the host is as before.
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
 		defer cancel()
 		_ = shared.matry(ctx, "delete", "accountquota", "shop", "--ignore-not-found")
-		if ended := shared.matry(ctx, "delete", "account", "shop", "--ignore-not-found"); ended.err != nil {
+		if ended := shared.matry(ctx, "delete", "account", "shop", "--ignore-not-found", "--timeout", "8m"); ended.err != nil {
 			t.Error(ended.err)
 		}
 	})

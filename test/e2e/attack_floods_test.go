@@ -31,15 +31,15 @@ func attackByFloods(t *testing.T, a, b *tenant) {
 	})
 }
 
-// many does something so many times, some at once.
-func many(t *testing.T, count int, do func(ctx context.Context, i int) error) {
+// many creates so many objects, some at once.
+func many(t *testing.T, count int, create func(ctx context.Context, i int) error) {
 	t.Helper()
 	const atOnce = 20
 	var group sync.WaitGroup
 	for worker := range atOnce {
 		group.Go(func() {
 			for i := worker; i < count; i += atOnce {
-				if err := do(t.Context(), i); err != nil {
+				if err := untilDone(t.Context(), apierrors.IsAlreadyExists, func(ctx context.Context) error { return create(ctx, i) }); err != nil {
 					t.Errorf("the %dth: %v", i, err)
 					return
 				}
@@ -96,15 +96,19 @@ func floodNamespaces(t *testing.T, a *tenant) {
 func floodLargeObjects(t *testing.T, a *tenant) {
 	const namespace = "apps"
 	maps := a.client.CoreV1().ConfigMaps(namespace)
-	object := func(name string, bytes int) *corev1.ConfigMap {
-		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"x": strings.Repeat("x", bytes)}}
+	create := func(name string, bytes int) error {
+		object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"x": strings.Repeat("x", bytes)}}
+		return untilDone(t.Context(), apierrors.IsAlreadyExists, func(ctx context.Context) error {
+			_, err := maps.Create(ctx, object, metav1.CreateOptions{})
+			return err
+		})
 	}
 	for i := range 10 {
-		if _, err := maps.Create(t.Context(), object(fmt.Sprintf("large-%d", i), 1<<20), metav1.CreateOptions{}); err != nil {
+		if err := create(fmt.Sprintf("large-%d", i), 1<<20); err != nil {
 			t.Fatalf("an object of a MiB: %v", err)
 		}
 	}
-	_, err := maps.Create(t.Context(), object("too-large", 4<<20), metav1.CreateOptions{})
+	err := create("too-large", 4<<20)
 	if !apierrors.IsRequestEntityTooLargeError(err) && !apierrors.IsInvalid(err) {
 		t.Errorf("an object of 4 MiB ends with %v", err)
 	}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned"
+	typedmetrics "k8s.io/metrics/pkg/client/clientset/versioned/typed/metrics/v1beta1"
 )
 
 // metricsTimeout holds two measurements of the host's metrics server, 15 seconds apart, on a busy machine.
@@ -37,9 +39,13 @@ func TestMetricsAndAutoscaling(t *testing.T) {
 		}
 		return nil
 	})
-	if got := v.mustKubectl(t, "top", "nodes", "--no-headers"); len(strings.Fields(got)) != 5 {
-		t.Errorf("kubectl top nodes says %q", got)
-	}
+	eventually(t, metricsTimeout, func(ctx context.Context) error {
+		seen := v.kubectl(ctx, "top", "nodes", "--no-headers")
+		if seen.err == nil && len(strings.Fields(seen.stdout)) != 5 {
+			return fmt.Errorf("kubectl top nodes says %q", seen.stdout)
+		}
+		return seen.err
+	})
 	t.Run("only its own", func(t *testing.T) { ownMetricsOnly(t, v) })
 	t.Run("a Deployment grows", func(t *testing.T) {
 		eventually(t, metricsTimeout, func(ctx context.Context) error {
@@ -62,25 +68,18 @@ func TestMetricsAndAutoscaling(t *testing.T) {
 func ownMetricsOnly(t *testing.T, v *tenant) {
 	host := metricsclient.NewForConfigOrDie(v.host.config(t)).MetricsV1beta1()
 	virtual := metricsclient.NewForConfigOrDie(v.config).MetricsV1beta1()
-	all, err := host.PodMetricses("").List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, foreign := range []string{"matryoshka-agent-", "hello-"} {
-		if !slices.ContainsFunc(all.Items, func(m metricsv1beta1.PodMetrics) bool { return strings.HasPrefix(m.Name, foreign) }) {
-			t.Errorf("the host measures no pod %s…; the test would prove nothing", foreign)
+	var read usages
+	var pods *corev1.PodList
+	// The host's metrics server forgets all that it has measured when it misses one measurement, until it has made two again.
+	eventually(t, metricsTimeout, func(ctx context.Context) (err error) {
+		if read, err = readUsages(ctx, host, virtual); err != nil {
+			return err
 		}
-	}
-	own, err := virtual.PodMetricses("").List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pods, err := v.client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range own.Items {
-		measured := &own.Items[i]
+		pods, err = v.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+		return err
+	})
+	for i := range read.own.Items {
+		measured := &read.own.Items[i]
 		isOwn := func(pod corev1.Pod) bool { return pod.Namespace == measured.Namespace && pod.Name == measured.Name }
 		// Pods of other tests come and go; what is foreign has one of these names.
 		isForeign := strings.HasPrefix(measured.Name, "matryoshka-") || strings.HasPrefix(measured.Name, "hello-") || strings.HasPrefix(measured.Namespace, "vc")
@@ -93,16 +92,42 @@ func ownMetricsOnly(t *testing.T, v *tenant) {
 			}
 		}
 	}
-	hostNodes, err := host.NodeMetricses().List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	nodes, err := virtual.NodeMetricses().List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	// The machine uses gigabytes, the tenant's pods together some megabytes.
-	if got, total := nodes.Items[0].Usage.Memory(), hostNodes.Items[0].Usage.Memory(); got.IsZero() || got.Value() > total.Value()/2 {
+	if got, total := read.ownNodes.Items[0].Usage.Memory(), read.nodes.Items[0].Usage.Memory(); got.Value() > total.Value()/2 {
 		t.Errorf("the tenant's node uses %s, the host's %s", got, total)
 	}
+}
+
+// usages are what the host shows of all, and a tenant of its own.
+type usages struct {
+	all, own        *metricsv1beta1.PodMetricsList
+	nodes, ownNodes *metricsv1beta1.NodeMetricsList
+}
+
+// readUsages fails while there is too little of them to prove anything.
+func readUsages(ctx context.Context, host, virtual typedmetrics.MetricsV1beta1Interface) (read usages, err error) {
+	if read.all, err = host.PodMetricses("").List(ctx, metav1.ListOptions{}); err != nil {
+		return read, err
+	}
+	if read.own, err = virtual.PodMetricses("").List(ctx, metav1.ListOptions{}); err != nil {
+		return read, err
+	}
+	if read.nodes, err = host.NodeMetricses().List(ctx, metav1.ListOptions{}); err != nil {
+		return read, err
+	}
+	if read.ownNodes, err = virtual.NodeMetricses().List(ctx, metav1.ListOptions{}); err != nil {
+		return read, err
+	}
+	for _, foreign := range []string{"matryoshka-agent-", "hello-"} {
+		if !slices.ContainsFunc(read.all.Items, func(m metricsv1beta1.PodMetrics) bool { return strings.HasPrefix(m.Name, foreign) }) {
+			return read, fmt.Errorf("the host measures no pod %s…; the test would prove nothing", foreign)
+		}
+	}
+	if len(read.own.Items) == 0 || len(read.nodes.Items) == 0 || len(read.ownNodes.Items) == 0 {
+		return read, fmt.Errorf("%d pods of the tenant are measured, %d nodes of the host, %d of the tenant", len(read.own.Items), len(read.nodes.Items), len(read.ownNodes.Items))
+	}
+	if read.ownNodes.Items[0].Usage.Memory().IsZero() {
+		return read, errors.New("the tenant's node uses nothing")
+	}
+	return read, nil
 }

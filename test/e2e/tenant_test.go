@@ -12,6 +12,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -115,7 +116,11 @@ func (h *host) mustApply(t testing.TB, manifest string, args ...string) {
 	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h.mustMatry(t, append([]string{"kubectl", "apply", "-f", file}, args...)...)
+	if err := untilAnswered(t.Context(), cliTimeout, func(ctx context.Context) error {
+		return h.matry(ctx, append([]string{"kubectl", "apply", "-f", file}, args...)...).err
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // kubectl runs kubectl, as it is built into matry, with the tenant's kubeconfig.
@@ -164,15 +169,19 @@ func (v *tenant) mustRead(t testing.TB, args ...string) (stdout string) {
 func (v *tenant) newNamespace(t testing.TB, name string) string {
 	t.Helper()
 	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	if _, err := v.client.CoreV1().Namespaces().Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
+	if err := untilDone(t.Context(), apierrors.IsAlreadyExists, func(ctx context.Context) error {
+		_, err := v.client.CoreV1().Namespaces().Create(ctx, object, metav1.CreateOptions{})
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			v.print(t, name)
 		}
-		err := v.client.CoreV1().Namespaces().Delete(context.Background(), name, metav1.DeleteOptions{})
-		if err != nil {
+		if err := untilDone(context.Background(), apierrors.IsNotFound, func(ctx context.Context) error {
+			return v.client.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
+		}); err != nil {
 			t.Errorf("delete the tenant's namespace %q: %v", name, err)
 		}
 	})
@@ -187,11 +196,21 @@ func (v *tenant) newNamespace(t testing.TB, name string) string {
 // apply applies a manifest in a namespace of the tenant. IMAGE(x) in it stands for one of the product's images.
 func (v *tenant) apply(t testing.TB, namespace, manifest string) {
 	t.Helper()
+	file := manifestFile(t, manifest)
+	if err := untilAnswered(t.Context(), cliTimeout, func(ctx context.Context) error {
+		return v.kubectl(ctx, "apply", "-n", namespace, "-f", file).err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func manifestFile(t testing.TB, manifest string) string {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "manifest.yaml")
 	if err := os.WriteFile(file, []byte(withImages(manifest)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	v.mustKubectl(t, "apply", "-n", namespace, "-f", file)
+	return file
 }
 
 // print shows a namespace of the tenant and its counterpart on the host; all of them when it is empty.
