@@ -59,7 +59,7 @@ func openDoor(t *testing.T, change func(*Server)) *door {
 		case err := <-result:
 			result <- err
 			return err
-		case <-time.After(time.Minute):
+		case <-time.After(10 * time.Second):
 			return errors.New("the front door did not stop")
 		}
 	}
@@ -88,7 +88,7 @@ func dial(t *testing.T, address string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	return conn
@@ -212,7 +212,7 @@ func connect(t *testing.T, d *door) (client, backend net.Conn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { backend.Close() })
-	if err := backend.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := backend.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]byte, len(greeting))
@@ -299,7 +299,7 @@ func isServed(t *testing.T, d *door) bool {
 
 func waitUntil(t *testing.T, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(10 * time.Second)
 	for !condition() {
 		if time.Now().After(deadline) {
 			t.Fatal("the condition did not come true")

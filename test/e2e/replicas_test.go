@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -59,11 +58,11 @@ func TestReplicasOfTheAgent(t *testing.T) {
 	if err := unix.Kill(pid, unix.SIGSTOP); err != nil { // it can hand nothing over
 		t.Fatal(err)
 	}
-	watch := startStopwatch(t)
+	begin := time.Now()
 	shared.mustMatry(t, "kubectl", "delete", "pod", "-n", systemNamespace, lost, "--force", "--grace-period=0")
 	results := make(chan error, len(both))
 	for name, v := range both {
-		go func() { results <- v.placedInTime(t, hostPods[name], watch) }()
+		go func() { results <- v.placedAfter(t, begin, hostPods[name]) }()
 	}
 	if err := errors.Join(<-results, <-results); err != nil {
 		t.Fatal(err)
@@ -81,48 +80,6 @@ func TestReplicasOfTheAgent(t *testing.T) {
 		}
 		v.mustKubectl(t, "delete", "pod/shell", "service/shell", "pod/before", "pod/after", "--grace-period=1")
 	}
-}
-
-// stopwatch counts the time in which the machine ran this test. What runs on a machine that others share stands still at times, and
-// nothing that the product does makes that shorter.
-type stopwatch struct {
-	begin time.Time
-
-	mu    sync.Mutex
-	last  time.Time     // when it was seen to run
-	stood time.Duration // how long it did not
-}
-
-// startStopwatch starts one that ends with the test.
-func startStopwatch(t *testing.T) *stopwatch {
-	now := time.Now()
-	s := &stopwatch{begin: now, last: now}
-	go func() {
-		ticker := time.NewTicker(100 * time.Millisecond)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-t.Context().Done():
-				return
-			case <-ticker.C:
-				s.ran()
-			}
-		}
-	}()
-	return s
-}
-
-// ran is how long the machine has run since the begin.
-func (s *stopwatch) ran() time.Duration {
-	const standstill = 500 * time.Millisecond // five ticks are missing
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	if gap := now.Sub(s.last); gap > standstill {
-		s.stood += gap
-	}
-	s.last = now
-	return now.Sub(s.begin) - s.stood
 }
 
 const systemNamespace = "matryoshka-system"
@@ -173,21 +130,19 @@ func (v *tenant) shard(t *testing.T) int {
 	return shards.Of(types.UID(v.host.mustMatry(t, "kubectl", "get", "virtualcluster", v.name, "-n", v.namespace, "-o", "jsonpath={.metadata.uid}")))
 }
 
-// placedInTime waits for a pod no longer than the loss of a replica may take.
-func (v *tenant) placedInTime(t *testing.T, hostPods typedcorev1.PodInterface, watch *stopwatch) error {
+// placedAfter waits for a pod no longer than the loss of a replica may take.
+func (v *tenant) placedAfter(t *testing.T, loss time.Time, hostPods typedcorev1.PodInterface) error {
 	var last error
-	err := wait.PollUntilContextCancel(t.Context(), 200*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, lossTakes-time.Since(loss), true, func(ctx context.Context) (bool, error) {
 		last = v.place(ctx, hostPods, "after")
-		took := watch.ran()
-		if took > lossTakes {
-			return false, fmt.Errorf("%s is without service for %s after the loss of the replica, want %s at most", v.name, took, lossTakes)
-		}
-		if last == nil {
-			t.Logf("a pod of %s has a node %s after the loss of the replica; the machine stood still for %s", v.name, took.Round(time.Millisecond), (time.Since(watch.begin) - took).Round(time.Millisecond))
-		}
 		return last == nil, nil
 	})
-	return errors.Join(err, last)
+	took := time.Since(loss).Round(time.Millisecond)
+	if err != nil || took > lossTakes {
+		return errors.Join(fmt.Errorf("%s is without service for %s after the loss of the replica, want %s at most", v.name, took, lossTakes), err, last)
+	}
+	t.Logf("a pod of %s has a node %s after the loss of the replica", v.name, took)
+	return nil
 }
 
 // hostPods are the pods of the namespace "default" as they are on the host.

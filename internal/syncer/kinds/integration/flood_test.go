@@ -188,7 +188,7 @@ func (w *world) checkTold(t *testing.T) {
 	service := create(t, w.virtual, newService(floodName(refused), "web", corev1.ClusterIPNone))
 	// Thousands of others are told as well, and what the recorder has no room for is told with the next try, which comes every two
 	// minutes at least.
-	message := w.awaitEventWithin(t, 5*time.Minute, service.Namespace, service.Name, engine.ReasonLimitReached)
+	message := w.awaitEventWithin(t, 150*time.Second, service.Namespace, service.Name, engine.ReasonLimitReached)
 	if !strings.Contains(message, fmt.Sprintf("%d namespaces", floodBound)) {
 		t.Errorf("it is told: %s", message)
 	}
